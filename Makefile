@@ -1,0 +1,109 @@
+# Moonbook: build, test, install. `make help` lists the targets.
+
+BUILD    ?= build
+PREFIX   ?= /usr/local
+CC       ?= cc
+SANITIZE ?=
+
+VERSION  := 0.1.0
+PACKAGES := lua5.4 libuv libcurl yajl libcrypto
+UNIT_PACKAGES := cmocka
+
+WARNINGS := -Wall -Wextra -Wpedantic -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith
+# CPPFLAGS, CFLAGS and LDFLAGS are the builder's own; what the program needs is beside them.
+CFLAGS   ?= -O2 -g
+DEFINES  := -D_GNU_SOURCE -Iruntime -Ibindings -DMOONBOOK_VERSION='"$(VERSION)"' \
+            -DMOONBOOK_SCRIPTS='"$(PREFIX)/share/moonbook/scripts"'
+FLAGS    := -std=c17 $(WARNINGS) $(WERROR) -fno-strict-aliasing -fstack-protector-strong
+LINKING  := -rdynamic -Wl,--as-needed -Wl,-z,relro,-z,now
+ifneq ($(SANITIZE),)
+FLAGS    += -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
+LINKING  += -fsanitize=address,undefined
+endif
+
+# Asked for when something is compiled, not for `make deps` or `make clean`.
+PKG_CFLAGS = $(shell pkg-config --cflags $(PACKAGES))
+PKG_LIBS   = $(shell pkg-config --libs $(PACKAGES)) -lm
+
+SOURCES   := $(sort $(wildcard runtime/*.c bindings/*.c))
+OBJECTS   := $(SOURCES:%.c=$(BUILD)/object/%.o)
+UNITS     := $(patsubst tests/unit/%.c,$(BUILD)/unit/%,$(sort $(wildcard tests/unit/test_*.c)))
+
+all: $(BUILD)/moonbook
+
+$(BUILD)/moonbook: $(OBJECTS)
+	$(CC) $(LINKING) $(LDFLAGS) -o $@ $^ $(PKG_LIBS)
+
+$(BUILD)/object/%.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(DEFINES) $(CPPFLAGS) $(PKG_CFLAGS) $(FLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
+
+$(BUILD)/unit/%: tests/unit/%.c $(filter-out $(BUILD)/object/runtime/main.o,$(OBJECTS))
+	@mkdir -p $(@D)
+	$(CC) $(DEFINES) $(CPPFLAGS) $(PKG_CFLAGS) $(FLAGS) $(CFLAGS) -MMD -MP -MF $@.d $(LINKING) $(LDFLAGS) \
+	    -o $@ $^ $(PKG_LIBS) $(shell pkg-config --libs $(UNIT_PACKAGES))
+
+units: $(UNITS)
+
+# ---- what must be installed ----
+
+# To build, to test, to lint and to measure, by Debian's names (bookworm is the floor).
+BUILD_DEPS := gcc make pkg-config liblua5.4-dev libcurl4-openssl-dev libuv1-dev libyajl-dev libssl-dev libssh2-1-dev \
+              lua-cjson
+TEST_DEPS  := libcmocka-dev python3 openssl strace valgrind expect util-linux procps
+LINT_DEPS  := clang clang-format lua-check shellcheck
+BENCH_DEPS := curl time
+
+deps:
+	@tests/deps $(BUILD_DEPS) $(TEST_DEPS)
+
+deps-build:
+	@tests/deps $(BUILD_DEPS)
+
+deps-lint:
+	@tests/deps $(BUILD_DEPS) $(LINT_DEPS)
+
+deps-bench:
+	@tests/deps $(BUILD_DEPS) $(BENCH_DEPS)
+
+# ---- what people run ----
+
+# Sub-makes, so that pkg-config is asked after the installation.
+demo: deps-build
+	@$(MAKE) --no-print-directory all
+	@tests/demo $(BUILD)
+
+test: deps
+	@$(MAKE) --no-print-directory all units
+	@tests/run $(BUILD)
+
+bench: deps-bench
+	@$(MAKE) --no-print-directory all
+	@tests/bench/run $(BUILD)
+
+lint: deps-lint
+	@tests/lint $(SOURCES)
+
+install: all
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/moonbook
+	install -m 0755 $(BUILD)/moonbook $(DESTDIR)$(PREFIX)/bin/moonbook
+	cp -R --no-preserve=ownership scripts $(DESTDIR)$(PREFIX)/share/moonbook/
+
+clean:
+	rm -rf build
+
+help:
+	@echo 'make            build $(BUILD)/moonbook'
+	@echo 'make deps       install what building and testing need (apt, as root)'
+	@echo 'make demo       a throwaway host joins a cluster before your eyes (root)'
+	@echo 'make test       everything that can be tested on this machine (the lab needs root)'
+	@echo 'make lint       formatting, warnings of two compilers, luacheck, shellcheck'
+	@echo 'make bench      speed and memory, as ratios against named rivals (the lab needs root)'
+	@echo 'make install    PREFIX=$(PREFIX) DESTDIR='
+	@echo 'make clean      remove every build product'
+	@echo 'SANITIZE=1 BUILD=build/sanitize: the same with address and undefined-behaviour sanitizers'
+
+-include $(OBJECTS:.o=.d) $(UNITS:=.d)
+
+.PHONY: all units deps deps-build deps-lint deps-bench demo test bench lint install clean help
+.DELETE_ON_ERROR:

@@ -1,0 +1,151 @@
+/* The HTTP API of a product as one table of rows, and what is made of it: Lua functions, argument checks, errors, and
+ * (read by others) help, completion, stubs and the reference. Nothing is written twice.
+ *
+ *     consul.kv.read_key("ci/a", {recurse = true, dc = "dc2"})  ->  answer, {index=, status=, headers=}
+ *
+ * Path parameters come by position, escaped; then one options table with query and body fields, dashes in names
+ * written as underscores. Only rows marked API_READ are ever sent under --check; the others pass the gate, are
+ * predicted, and return an unknown value. After that a read of the very same path sees the prediction: unknown, or nil
+ * after a DELETE. Other paths that would show the change (a list, say) are read as they are. */
+#ifndef MOONBOOK_API_H
+#define MOONBOOK_API_H
+
+#include "binding.h"
+#include "exchange.h"
+
+#include <lua.h>
+#include <stdbool.h>
+
+enum api_effect {
+    API_READ,    /* changes nothing, whatever its method */
+    API_CHANGE,  /* changes something; the same call again has the same result */
+    API_CREATES, /* makes something new at each call, even where it reads like a read: never sent twice */
+};
+
+struct api_row {
+    const char *group;  /* "kv" */
+    const char *name;   /* "read_key" */
+    const char *method; /* "GET"; also "LIST" */
+    const char *path;   /* "/v1/kv/{key}" */
+    const char *query;  /* "recurse,raw" or "" */
+    const char *body; /* "Name*,ID": fields, * = needed, "..." = any other; "raw": not an object; "" = none */
+    const char *returns; /* "json", "none", "text", "raw" (bytes), "stream" */
+    enum api_effect effect;
+    const char *answers; /* error statuses that are data, "429,503"; "" = none */
+    bool blocking;       /* takes index and wait */
+    const char *since;   /* the product's version, "" = not known */
+    const char *doc;     /* one line */
+};
+
+/* Where a setting of the connection comes from. */
+enum api_setting {
+    API_ADDRESS,
+    API_TOKEN,
+    API_TOKEN_FILE,
+    API_TLS,
+    API_VERIFY,
+    API_SKIP_VERIFY,
+    API_CA,
+    API_CA_PATH,
+    API_CERT,
+    API_KEY,
+    API_SERVER_NAME,
+    API_AUTH,
+    API_QUERY,
+};
+
+struct api_variable {
+    const char *name; /* environment variable */
+    enum api_setting setting;
+    const char *query; /* of API_QUERY: the parameter that it becomes */
+};
+
+/* What an error text means to the operator. */
+struct api_hint {
+    const char *text; /* part of the server's message */
+    const char *hint;
+};
+
+/* Path parameters that may be given as the beginning of an id. */
+struct api_short_id {
+    const char *parameter; /* "node_id" */
+    const char *list;      /* "/v1/nodes": takes ?prefix= and answers objects with ID and Name */
+    const char *noun;      /* "node" */
+};
+
+struct api_product {
+    const char *name;           /* "consul": the Lua module */
+    const char *title;          /* "Consul" */
+    const struct api_row *rows; /* ends with a NULL group */
+    const char *query;          /* options that every call takes: "dc,ns" */
+    const char *flags;          /* options whose mere presence means true: false leaves them out */
+    const char *slashes;        /* path parameters that keep their slashes */
+    const char *token_header;
+    const char *index_header;
+    const char *address;                    /* where nothing else is said */
+    const char *port;                       /* of an address that names none */
+    const char *unreachable;                /* hint */
+    const struct api_variable *environment; /* ends with a NULL name */
+    const struct api_hint *hints;           /* ends with a NULL text */
+    const struct api_short_id *short_ids;   /* ends with a NULL parameter */
+};
+
+#define API_DEFAULTS 4
+
+/* One server to talk to; owned by a userdata. */
+struct api_client {
+    const struct api_product *product;
+    char *base; /* "http://127.0.0.1:8500/prefix" */
+    char *token;
+    const char *token_from;   /* "CONSUL_HTTP_TOKEN", "token=" */
+    const char *address_from; /* "CONSUL_HTTP_ADDR", "addr=", "the default" */
+    struct transfer_target target;
+    struct {
+        const char *name;
+        char *value;
+    } query[API_DEFAULTS]; /* sent unless the call says otherwise */
+    size_t query_count;
+    char **texts; /* what it owns */
+    size_t text_count;
+};
+
+/* [-0, +0, m] For a module's `open`, its table on top: product.group.name become functions of the current host's
+ * default client. Groups are made when first asked for: a run pays for what it uses. */
+void api_open_module(lua_State *L, const struct api_product *product);
+
+/* [-n, +1, v] For a module's "": product{addr=, token=, ...} gives a table with the same functions for that server. */
+int api_call_module(lua_State *L, const struct api_product *product);
+
+/* [-0, +1, v] Pushes the client of the current host: locally from the environment, made once. */
+struct api_client *api_default_client(lua_State *L, const struct api_product *product);
+
+/* [-0, +1, v] Pushes a client from the environment and, where `options` is not 0, the options table there. */
+struct api_client *api_client_new(lua_State *L, const struct api_product *product, int options);
+
+/* The next word of a comma-separated list: copies it into `word`, without "*", and moves `list` on. False at the
+ * end. `needed` may be NULL. */
+bool api_next_word(const char **list, char *word, size_t size, bool *needed);
+
+/* Is the word in the comma-separated list? */
+bool api_has_word(const char *list, const char *word);
+
+/* The row of a Lua name; NULL when there is none. */
+const struct api_row *api_find(const struct api_product *product, const char *group, const char *name);
+
+/* [-0, +1, v] What the answer means: its decoded value, nil for what is not there; raises for errors. */
+void api_push_answer(lua_State *L, const struct api_client *client, const struct api_row *row,
+                     struct exchange *exchange);
+
+/* Makes an error answer a failure: the server's own words, and what to do. */
+void api_explain(const struct api_client *client, const struct api_row *row, const struct exchange *exchange,
+                 struct failure *failure);
+
+/* Adds to a failure to connect what to look at. */
+void api_explain_unreachable(const struct api_client *client, struct failure *failure);
+
+/* [-0, +0, v] Adds address, path and token to an exchange that is empty. `path` is escaped. */
+void api_address(struct exchange *exchange, const struct api_client *client, const char *path);
+
+extern const struct api_product consul_product, nomad_product;
+
+#endif

@@ -1,0 +1,228 @@
+/* What servers answer: values, absence, and errors in the several shapes of the three products. */
+#include "api.h"
+
+#include "json.h"
+
+#include <ctype.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define SHOWN_ERROR 1500
+
+/* --- values -------------------------------------------------------------------------------------------------- */
+
+/* Was the bare value of a key asked for? */
+static bool asks_raw(const struct api_row *row, const struct exchange *exchange)
+{
+    const char *query = strchr(buffer_text(&exchange->url), '?');
+    if (!query || !api_has_word(row->query, "raw"))
+        return false;
+    for (const char *at = query; at; at = strchr(at + 1, '&'))
+        if (strncmp(at + 1, "raw", 3) == 0 && strchr("=&", at[4]))
+            return true;
+    return false;
+}
+
+/* Is the answer to be decoded? Some options make a JSON endpoint answer text (format=prometheus): the content type
+ * tells, and servers that name none answer JSON where the row says so. */
+static bool is_decoded(const struct api_row *row, const struct exchange *exchange)
+{
+    if (strcmp(row->returns, "json") != 0 || asks_raw(row, exchange))
+        return false;
+    return exchange_is_json(exchange) || !transfer_answer_header(&exchange->answer, "Content-Type");
+}
+
+/* [-0, +1, v] */
+static void push_decoded(lua_State *L, const struct api_row *row, const struct exchange *exchange)
+{
+    char error[256];
+    const struct buffer *body = &exchange->answer.body;
+    if (!json_decode(L, buffer_text(body), body->length, error, sizeof error))
+        failure_error(L, "invalid", exchange->op, "the answer is no JSON: %s", error);
+    if (!json_is_null(L, -1))
+        return;
+    lua_pop(L, 1); /* Go writes an empty list as null */
+    if (strncmp(row->name, "list_", 5) == 0) {
+        lua_newtable(L);
+        json_mark_array(L, -1);
+    } else
+        lua_pushnil(L);
+}
+
+static bool contains(const char *text, const char *part)
+{
+    return strcasestr(text, part) != NULL;
+}
+
+/* Does the 404 say that the thing is not there, or that the server does not know the endpoint? Consul and Nomad answer
+ * both with no text at all: then the index, which blocking endpoints send in any case, tells them apart. */
+static bool is_absence(const struct api_client *client, const struct api_row *row,
+                       const struct exchange *exchange)
+{
+    const char *text = buffer_text(&exchange->answer.body);
+    if (row->effect != API_READ || exchange->answer.status != 404)
+        return false;
+    text += strspn(text, " \r\n\t");
+    if (!*text) {
+        if (row->blocking)
+            return transfer_answer_header(&exchange->answer, client->product->index_header);
+        return strchr(row->path, '{');
+    }
+    if (strncmp(text, "{\"errors\":[]}", 13) == 0)
+        return true;
+    return (contains(text, "not found") || contains(text, "unknown ")) && !contains(text, "page not found");
+}
+
+/* [-0, +1, m] {index=, status=, headers=} */
+static void push_meta(lua_State *L, const struct api_client *client, const struct exchange *exchange)
+{
+    const char *index = client->product->index_header
+                            ? transfer_answer_header(&exchange->answer, client->product->index_header)
+                            : NULL;
+    lua_createtable(L, 0, 3);
+    if (index) {
+        lua_pushinteger(L, (lua_Integer)strtoull(index, NULL, 10));
+        lua_setfield(L, -2, "index");
+    }
+    lua_pushinteger(L, exchange->answer.status);
+    lua_setfield(L, -2, "status");
+    exchange_push_headers(L, exchange);
+    lua_setfield(L, -2, "headers");
+}
+
+void api_push_answer(lua_State *L, const struct api_client *client, const struct api_row *row,
+                     struct exchange *exchange)
+{
+    const struct buffer *body = &exchange->answer.body;
+    int status = exchange->answer.status;
+    if (is_absence(client, row, exchange))
+        lua_pushnil(L);
+    else if (status >= 300 && !exchange_is_answer(exchange, status)) {
+        struct failure failure;
+        api_explain(client, row, exchange, &failure);
+        failure_raise(L, &failure);
+    } else if (body->length == 0 && strcmp(row->returns, "raw") != 0 && strcmp(row->returns, "text") != 0)
+        lua_pushboolean(L, true); /* done, nothing to tell */
+    else if (is_decoded(row, exchange))
+        push_decoded(L, row, exchange);
+    else
+        lua_pushlstring(L, buffer_text(body), body->length);
+    push_meta(L, client, exchange);
+}
+
+/* --- errors -------------------------------------------------------------------------------------------------- */
+
+/* Appends a message on one line: what multierror writes as a list of one is that one. */
+static void append_line(struct buffer *out, const char *text, size_t length)
+{
+    static const char one[] = "1 error occurred:";
+    if (length > sizeof one && strncmp(text, one, sizeof one - 1) == 0) {
+        text += sizeof one - 1;
+        length -= sizeof one - 1;
+        while (length > 0 && (isspace((unsigned char)*text) || *text == '*'))
+            text++, length--;
+    }
+    while (length > 0 && isspace((unsigned char)text[length - 1]))
+        length--;
+    for (size_t i = 0; i < length && out->length < SHOWN_ERROR; i++)
+        buffer_append(out, (unsigned char)text[i] < ' ' ? " " : &text[i], 1);
+}
+
+/* The strings of {"errors": ["...", ...]}, Vault's shape. The text is small and of one known form, and an error must
+ * be told without Lua: so it is read by hand. False where it has another shape. */
+static bool append_error_list(struct buffer *out, const char *text)
+{
+    const char *at = strstr(text, "\"errors\"");
+    if (text[0] != '{' || !at || !(at = strchr(at, '[')))
+        return false;
+    struct buffer word = {0};
+    for (at++; *at && *at != ']'; at++) {
+        if (*at != '"')
+            continue;
+        buffer_clear(&word);
+        for (at++; *at && *at != '"'; at++) {
+            char byte = *at;
+            if (byte == '\\' && at[1])
+                byte = *++at == 'n' || *at == 't' ? ' ' : *at;
+            buffer_append(&word, &byte, 1);
+        }
+        if (out->length > 0)
+            buffer_append_text(out, "; ");
+        append_line(out, buffer_text(&word), word.length);
+        if (!*at)
+            break;
+    }
+    buffer_free(&word);
+    return out->length > 0;
+}
+
+/* Who asked: the commonest reason of a refusal is that nobody did. */
+static void hint_permission(const struct api_client *client, const char *said, struct failure *failure)
+{
+    const char *variable = "";
+    for (const struct api_variable *each = client->product->environment; each->name; each++)
+        if (each->setting == API_TOKEN)
+            variable = each->name;
+    if (!client->token)
+        failure_hint(failure, "no token was set: set %s or give token=", variable);
+    else if (contains(said, "not found") || contains(said, "bad token"))
+        failure_hint(failure, "the token from %s is not known to the servers: it was deleted or has expired",
+                     client->token_from);
+    else
+        failure_hint(failure, "the token from %s has no policy that allows this", client->token_from);
+}
+
+static void hint_error(const struct api_client *client, const struct api_row *row, const char *said,
+                       int status, struct failure *failure)
+{
+    for (const struct api_hint *hint = client->product->hints; hint->text; hint++)
+        if (contains(said, hint->text)) {
+            failure_hint(failure, "%s", hint->hint);
+            return;
+        }
+    if (status == 401 || status == 403)
+        hint_permission(client, said, failure);
+    else if (status == 404 || status == 405)
+        failure_hint(failure, "the server may be too old: %s %s%s%s has this endpoint",
+                     client->product->title, row->since[0] ? "from " : "",
+                     row->since[0] ? row->since : "of a later version", row->since[0] ? " on" : "");
+}
+
+void api_explain(const struct api_client *client, const struct api_row *row, const struct exchange *exchange,
+                 struct failure *failure)
+{
+    int status = exchange->answer.status;
+    struct buffer said = {0};
+    const char *text = buffer_text(&exchange->answer.body);
+    const char *location = transfer_answer_header(&exchange->answer, "Location");
+    if (status < 400)
+        buffer_format(&said, "redirected to %s, not followed", location ? location : "nowhere");
+    else if (!append_error_list(&said, text))
+        append_line(&said, text, exchange->answer.body.length);
+    failure_set(failure, status == 401 || status == 403 ? "permission" : "http", exchange->op,
+                "%s answers %d%s%s", client->product->title, status, said.length ? ": " : "",
+                buffer_text(&said));
+    hint_error(client, row, buffer_text(&said), status, failure);
+    failure->status = status;
+    buffer_free(&said);
+}
+
+void api_explain_unreachable(const struct api_client *client, struct failure *failure)
+{
+    if (strcmp(failure->kind, "unreachable") != 0)
+        return;
+    if (strstr(failure->message, "certificate of")) {
+        const char *ca = "ca=", *name = "server_name=";
+        for (const struct api_variable *each = client->product->environment; each->name; each++) {
+            if (each->setting == API_CA)
+                ca = each->name;
+            if (each->setting == API_SERVER_NAME)
+                name = each->name;
+        }
+        failure_hint(failure, "name the authority that issued it in %s, or the name it is for in %s", ca,
+                     name);
+        return;
+    }
+    failure_hint(failure, "%s (the address is from %s)", client->product->unreachable, client->address_from);
+}

@@ -1,0 +1,60 @@
+/* Opens the modules: the one list of what Lua is given. */
+#include "bindings.h"
+
+#include "binding.h"
+
+#include <string.h>
+
+extern const struct binding_module apt_module, consul_module, duration_module, file_module, guard_module,
+    host_module, http_module, json_module, nomad_module, secret_module, size_module, step_module, systemd_module,
+    wait_module;
+
+static const struct binding_module *const modules[] = {
+    &guard_module,  &step_module,   &wait_module,   &host_module, &file_module,
+    &apt_module,    &systemd_module, &http_module,  &json_module, &secret_module,
+    &duration_module, &size_module, &consul_module, &nomad_module, NULL,
+};
+
+/* [-1, +0, e] A function named "" is what calling the module does. */
+static void make_callable(lua_State *L, int module, lua_CFunction call)
+{
+    if (!lua_getmetatable(L, module)) {
+        lua_createtable(L, 0, 1);
+        lua_pushvalue(L, -1);
+        lua_setmetatable(L, module);
+    }
+    lua_pushcfunction(L, call);
+    lua_setfield(L, -2, "__call");
+    lua_pop(L, 1);
+}
+
+static void open_module(lua_State *L, const struct binding_module *module)
+{
+    if (strcmp(module->name, "_G") == 0)
+        lua_pushglobaltable(L);
+    else
+        lua_newtable(L);
+    int table = lua_gettop(L);
+    for (const struct binding_function *function = module->functions; function->name; function++) {
+        if (!*function->name) {
+            make_callable(L, table, function->call);
+            continue;
+        }
+        lua_pushcfunction(L, function->call);
+        lua_setfield(L, table, function->name);
+    }
+    if (module->open)
+        module->open(L);
+    lua_settop(L, table);
+    if (strcmp(module->name, "_G") != 0)
+        lua_setglobal(L, module->name);
+    else
+        lua_pop(L, 1);
+}
+
+void bindings_open(lua_State *L)
+{
+    runtime_of(L)->modules = modules;
+    for (size_t i = 0; modules[i]; i++)
+        open_module(L, modules[i]);
+}

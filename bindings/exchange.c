@@ -1,0 +1,298 @@
+/* The parts of a request that comes from Lua: options read and copied, bodies encoded, answers pushed. */
+#include "exchange.h"
+
+#include "digest.h"
+#include "json.h"
+#include "quantity.h"
+#include "redact.h"
+#include "secret.h"
+#include "unknown.h"
+
+#include <ctype.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#define METATABLE        "moonbook.exchange"
+#define HEADER_METATABLE "moonbook.http_headers"
+
+/* --- life ---------------------------------------------------------------------------------------------------- */
+
+static int release(lua_State *L)
+{
+    struct exchange *exchange = lua_touserdata(L, 1);
+    for (size_t i = 0; i < exchange->text_count; i++) {
+        explicit_bzero(exchange->texts[i], strlen(exchange->texts[i]));
+        free(exchange->texts[i]);
+    }
+    free(exchange->texts);
+    free(exchange->headers);
+    buffer_wipe(&exchange->url);
+    buffer_wipe(&exchange->body);
+    transfer_answer_free(&exchange->answer);
+    exchange->texts = NULL;
+    exchange->headers = NULL;
+    exchange->text_count = exchange->header_count = 0;
+    return 0;
+}
+
+struct exchange *exchange_open(lua_State *L, const char *op)
+{
+    struct exchange *exchange = lua_newuserdatauv(L, sizeof *exchange, 0);
+    *exchange = (struct exchange){.request = TRANSFER_REQUEST};
+    snprintf(exchange->op, sizeof exchange->op, "%s", op);
+    exchange->request.op = exchange->op;
+    exchange->request.retries = EXCHANGE_RETRIES;
+    exchange->request.answers = exchange->answers;
+    if (luaL_newmetatable(L, METATABLE)) {
+        lua_pushcfunction(L, release);
+        lua_setfield(L, -2, "__gc");
+        lua_pushcfunction(L, release);
+        lua_setfield(L, -2, "__close");
+    }
+    lua_setmetatable(L, -2);
+    lua_toclose(L, -1);
+    return exchange;
+}
+
+void exchange_name(struct exchange *exchange, const char *op)
+{
+    struct buffer shown = {0};
+    transfer_show_url(buffer_text(&exchange->url), &shown);
+    snprintf(exchange->op, sizeof exchange->op, "%s %s", op, buffer_text(&shown));
+    buffer_free(&shown);
+}
+
+const char *exchange_copy(struct exchange *exchange, const char *text)
+{
+    if (!text)
+        return NULL;
+    exchange->texts = reallocate(exchange->texts, (exchange->text_count + 1) * sizeof *exchange->texts);
+    return exchange->texts[exchange->text_count++] = copy_text(text);
+}
+
+/* --- URL, headers, body -------------------------------------------------------------------------------------- */
+
+void exchange_header(struct exchange *exchange, const char *name, const char *value, bool secret)
+{
+    exchange->headers =
+        reallocate(exchange->headers, (exchange->header_count + 1) * sizeof *exchange->headers);
+    exchange->headers[exchange->header_count++] = (struct transfer_header){
+        .name = exchange_copy(exchange, name), .value = exchange_copy(exchange, value), .secret = secret};
+}
+
+void exchange_escape(struct buffer *out, const char *bytes, size_t length, bool slashes)
+{
+    static const char hex[] = "0123456789ABCDEF";
+    for (size_t i = 0; i < length; i++) {
+        unsigned char byte = (unsigned char)bytes[i];
+        bool plain =
+            (byte < 128 && isalnum(byte)) || (byte && strchr("-._~", byte)) || (slashes && byte == '/');
+        if (plain)
+            buffer_append(out, &bytes[i], 1);
+        else
+            buffer_append(out, (const char[]){'%', hex[byte >> 4], hex[byte & 15]}, 3);
+    }
+}
+
+void exchange_query(struct exchange *exchange, const char *name, const char *value)
+{
+    buffer_append_text(&exchange->url, strchr(buffer_text(&exchange->url), '?') ? "&" : "?");
+    exchange_escape(&exchange->url, name, strlen(name), false);
+    if (value) {
+        buffer_append_text(&exchange->url, "=");
+        exchange_escape(&exchange->url, value, strlen(value), true);
+    }
+}
+
+void exchange_json_body(lua_State *L, struct exchange *exchange, int index)
+{
+    json_encode_request(L, index, &exchange->body);
+    exchange->has_body = true;
+    exchange_header(exchange, "Content-Type", "application/json", false);
+}
+
+void exchange_text_body(lua_State *L, struct exchange *exchange, int index)
+{
+    size_t length;
+    if (unknown_is(L, index)) {
+        unknown_used(L);
+        buffer_append_text(&exchange->body, UNKNOWN_TEXT);
+    } else {
+        const char *text = secret_or_text(L, index, exchange->op, &length, NULL);
+        buffer_append(&exchange->body, text, length);
+    }
+    exchange->has_body = true;
+}
+
+const char *exchange_describe_body(struct exchange *exchange)
+{
+    char hex[DIGEST_SIZE], text[DIGEST_SIZE + 64];
+    if (!exchange->has_body || !digest_sha256(exchange->body.bytes, exchange->body.length, hex))
+        return NULL;
+    snprintf(text, sizeof text, "{\"bytes\":%zu,\"sha256\":\"%s\"}", exchange->body.length, hex);
+    return exchange_copy(exchange, text);
+}
+
+const char *exchange_shown_url(struct exchange *exchange)
+{
+    struct buffer shown = {0};
+    transfer_show_url(buffer_text(&exchange->url), &shown);
+    const char *copy = exchange_copy(exchange, buffer_text(&shown));
+    buffer_free(&shown);
+    return copy;
+}
+
+/* --- options ------------------------------------------------------------------------------------------------- */
+
+const char *exchange_secret_option(lua_State *L, int index, struct exchange *exchange, const char *name,
+                                   bool sensitive)
+{
+    const char *text = NULL;
+    index = lua_absindex(L, index);
+    lua_pushstring(L, name);
+    lua_rawget(L, index);
+    if (unknown_is(L, -1)) {
+        unknown_used(L);
+        text = UNKNOWN_TEXT;
+    } else if (!lua_isnil(L, -1)) {
+        size_t length;
+        text = secret_or_text(L, -1, exchange->op, &length, NULL);
+        if (strlen(text) != length)
+            failure_error(L, "usage", exchange->op, "%s has a NUL byte in it", name);
+        if (sensitive)
+            redactor_add(runtime_of(L)->redactor, text, length);
+        text = exchange_copy(exchange, text);
+    }
+    lua_pop(L, 1);
+    return text;
+}
+
+void exchange_target_options(lua_State *L, int index, struct exchange *exchange)
+{
+    static const struct {
+        const char *name;
+        size_t offset;
+    } paths[] = {
+        {"unix_socket", offsetof(struct transfer_target, unix_socket)},
+        {"ca", offsetof(struct transfer_target, ca)},
+        {"ca_path", offsetof(struct transfer_target, ca_path)},
+        {"cert", offsetof(struct transfer_target, cert)},
+        {"key", offsetof(struct transfer_target, key)},
+        {"server_name", offsetof(struct transfer_target, server_name)},
+    };
+    struct transfer_target *target = &exchange->request.target;
+    for (size_t i = 0; i < sizeof paths / sizeof paths[0]; i++) {
+        const char *text = argument_string(L, index, exchange->op, paths[i].name, NULL);
+        if (text)
+            *(const char **)((char *)target + paths[i].offset) = exchange_copy(exchange, text);
+    }
+    const char *user = exchange_secret_option(L, index, exchange, "user", false);
+    const char *password = exchange_secret_option(L, index, exchange, "password", true);
+    target->user = user ? user : target->user;
+    target->password = password ? password : target->password;
+    target->insecure = !argument_boolean(L, index, exchange->op, "verify", !target->insecure);
+}
+
+/* [-0, +0, v] A number of bytes or "64M". */
+static size_t size_option(lua_State *L, int index, const char *op, const char *name)
+{
+    int64_t bytes = 0;
+    index = lua_absindex(L, index);
+    lua_pushstring(L, name);
+    int type = lua_rawget(L, index);
+    if (type == LUA_TSTRING ? !size_parse(lua_tostring(L, -1), &bytes)
+                            : type != LUA_TNIL && !lua_isinteger(L, -1))
+        failure_error(L, "usage", op, "%s is a size such as \"64M\" or a number of bytes", name);
+    if (type == LUA_TNUMBER)
+        bytes = lua_tointeger(L, -1);
+    if (bytes < 0)
+        failure_error(L, "usage", op, "%s cannot be below 0", name);
+    lua_pop(L, 1);
+    return (size_t)bytes;
+}
+
+void exchange_limit_options(lua_State *L, int index, struct exchange *exchange)
+{
+    struct transfer_request *request = &exchange->request;
+    int64_t retries = argument_integer(L, index, exchange->op, "retries", request->retries);
+    if (retries < 0 || retries > 100)
+        failure_error(L, "usage", exchange->op, "retries is between 0 and 100");
+    request->retries = (unsigned)retries;
+    request->timeout_ms =
+        (uint64_t)argument_duration(L, index, exchange->op, "timeout", (int64_t)request->timeout_ms);
+    request->connect_timeout_ms = (uint64_t)argument_duration(L, index, exchange->op, "connect_timeout",
+                                                              (int64_t)request->connect_timeout_ms);
+    size_t limit = size_option(L, index, exchange->op, "limit");
+    request->answer_limit = limit ? limit : request->answer_limit;
+}
+
+/* --- sending and the answer ----------------------------------------------------------------------------------- */
+
+bool exchange_is_answer(const struct exchange *exchange, int status)
+{
+    for (const int *answer = exchange->answers; *answer; answer++)
+        if (*answer == status)
+            return true;
+    return false;
+}
+
+bool exchange_perform(lua_State *L, struct exchange *exchange, struct failure *failure)
+{
+    struct transfer_request *request = &exchange->request;
+    request->url = buffer_text(&exchange->url);
+    request->headers = exchange->headers;
+    request->header_count = exchange->header_count;
+    request->body = exchange->has_body ? buffer_text(&exchange->body) : NULL;
+    request->body_length = exchange->body.length;
+    transfer_answer_free(&exchange->answer);
+    return transfer_perform(runtime_of(L), request, &exchange->answer, failure);
+}
+
+/* [-0, +1, m] Lower-case copy of a name. */
+static void push_lower(lua_State *L, const char *name)
+{
+    luaL_Buffer lower;
+    luaL_buffinit(L, &lower);
+    for (; *name; name++)
+        luaL_addchar(&lower, (char)tolower((unsigned char)*name));
+    luaL_pushresult(&lower);
+}
+
+/* headers["Content-Type"]: found by its lower-case name. */
+static int find_header(lua_State *L)
+{
+    if (lua_type(L, 2) != LUA_TSTRING)
+        return 0;
+    push_lower(L, lua_tostring(L, 2));
+    lua_rawget(L, 1);
+    return 1;
+}
+
+void exchange_push_headers(lua_State *L, const struct exchange *exchange)
+{
+    lua_createtable(L, 0, (int)exchange->answer.header_count);
+    for (size_t i = 0; i < exchange->answer.header_count; i++) {
+        const struct transfer_header *header = &exchange->answer.headers[i];
+        push_lower(L, header->name);
+        lua_pushvalue(L, -1);
+        if (lua_rawget(L, -3) == LUA_TSTRING)
+            lua_pushfstring(L, "%s, %s", lua_tostring(L, -1), header->value);
+        else
+            lua_pushstring(L, header->value);
+        lua_remove(L, -2);
+        lua_rawset(L, -3);
+    }
+    if (luaL_newmetatable(L, HEADER_METATABLE)) {
+        lua_pushcfunction(L, find_header);
+        lua_setfield(L, -2, "__index");
+    }
+    lua_setmetatable(L, -2);
+}
+
+bool exchange_is_json(const struct exchange *exchange)
+{
+    const char *type = transfer_answer_header(&exchange->answer, "Content-Type");
+    return type && strcasestr(type, "json");
+}

@@ -1,0 +1,145 @@
+/* The gate: decides, keeps what was there, journals, counts, reports. */
+#include "change.h"
+
+#include "fiber.h"
+#include "host.h"
+#include "journal.h"
+#include "json.h"
+#include "report.h"
+#include "terminal.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* --step: shows the change and asks. "a" trusts the rest of the run, "q" ends it. */
+static bool asked_to_apply(lua_State *L, const struct change *change)
+{
+    struct runtime *runtime = runtime_of(L);
+    struct failure failure;
+    struct buffer question = {0}, answer = {0};
+    buffer_format(&question, "%s%s%s %s on %s? [y]es, [n]o, [a]ll the rest, [q]uit: ",
+                  change->diff ? change->diff : "", change->diff ? "\n" : "", change->kind, change->target,
+                  change->host);
+    bool asked = terminal_ask(runtime, buffer_text(&question), true, &answer, &failure);
+    char letter = asked && answer.length ? answer.bytes[0] : 'n';
+    buffer_free(&question);
+    buffer_free(&answer);
+    if (!asked)
+        failure_raise(L, &failure);
+    if (letter == 'q')
+        failure_error(L, "cancelled", change->kind, "%s: stopped by the operator", change->target);
+    if (letter == 'a')
+        runtime->options.step = false;
+    return letter == 'y' || letter == 'a';
+}
+
+/* What stood there goes to the undo folder, the announcement to the disk: only then may anything be touched. */
+static void put_on_record(lua_State *L, struct change *change)
+{
+    struct runtime *runtime = runtime_of(L);
+    struct failure failure;
+    if (!report_ensure_journal(runtime, &failure))
+        failure_raise(L, &failure);
+    change->number = journal_next_change(runtime->journal);
+    if (change->keep) {
+        struct buffer kept = {0};
+        bool done = host_keep(host_current(runtime), journal_run(runtime->journal), change->number, change->keep,
+                              &kept, &failure);
+        snprintf(change->kept, sizeof change->kept, "%s", buffer_text(&kept));
+        buffer_free(&kept);
+        if (!done)
+            failure_raise(L, &failure);
+    }
+    if (!report_change_announced(runtime, change, &failure))
+        failure_raise(L, &failure);
+}
+
+enum change_decision change_begin(lua_State *L, struct change *change)
+{
+    struct runtime *runtime = runtime_of(L);
+    struct fiber_context *context = fiber_context(runtime);
+    if (fiber_cancel_due(runtime))
+        failure_error(L, "cancelled", change->kind, "%s: not begun: interrupted", change->target);
+    change->host = host_current(runtime)->name;
+    change->step = context->step;
+    change->inexact = change->inexact || context->inexact;
+    change->started_ms = runtime_now(runtime);
+    if (runtime->options.check) {
+        change->status = CHANGE_PREDICTED;
+        return CHANGE_PREDICT;
+    }
+    if (runtime->options.step && !asked_to_apply(L, change)) {
+        change->status = CHANGE_DECLINED;
+        return CHANGE_DECLINE;
+    }
+    put_on_record(L, change);
+    report_change_start(runtime, change);
+    fiber_shield(runtime);
+    change->shielded = true;
+    change->status = CHANGE_PENDING;
+    return CHANGE_APPLY;
+}
+
+static void finish(struct runtime *runtime, struct change *change)
+{
+    if (change->shielded)
+        fiber_unshield(runtime);
+    change->shielded = false;
+    change->took_ms = runtime_now(runtime) - change->started_ms;
+    switch (change->status) {
+    case CHANGE_PREDICTED:
+        runtime->counts.predicted++;
+        break;
+    case CHANGE_DECLINED:
+        runtime->counts.declined++;
+        break;
+    case CHANGE_FAILED:
+        runtime->counts.failed++;
+        break;
+    default:
+        change->status = CHANGE_CHANGED;
+        runtime->counts.changed++;
+        break;
+    }
+    report_change(runtime, change);
+}
+
+void change_end(lua_State *L, struct change *change)
+{
+    finish(runtime_of(L), change);
+}
+
+int change_fail(lua_State *L, struct change *change, const struct failure *failure)
+{
+    change->status = CHANGE_FAILED;
+    change->error = failure->message;
+    finish(runtime_of(L), change);
+    return failure_raise(L, failure);
+}
+
+void change_unneeded(lua_State *L, const char *kind, const char *target)
+{
+    (void)kind;
+    (void)target;
+    runtime_of(L)->counts.unchanged++;
+}
+
+/* [-0, +1, m] Decodes one of the change's own JSON texts; null for what it has not. */
+static void push_state(lua_State *L, const char *text)
+{
+    char error[128];
+    if (!text || !json_decode(L, text, strlen(text), error, sizeof error))
+        lua_pushnil(L);
+}
+
+int change_push_result(lua_State *L, const struct change *change, bool changed)
+{
+    lua_createtable(L, 0, 3);
+    lua_pushboolean(L, changed);
+    lua_setfield(L, -2, "changed");
+    push_state(L, change->before);
+    lua_setfield(L, -2, "before");
+    push_state(L, change->after);
+    lua_setfield(L, -2, "after");
+    return 1;
+}

@@ -1,0 +1,56 @@
+/* The commands of the command line: one file each, a const struct that says what it is, execute below. */
+#ifndef MOONBOOK_COMMAND_H
+#define MOONBOOK_COMMAND_H
+
+#include "runbook.h"
+#include "runtime.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_CHANGED = 2, EXIT_USAGE_ERROR = 64, EXIT_INTERRUPTED = 130 };
+
+/* What was typed. Strings belong to argv; the arrays are owned. */
+struct command_line {
+    const struct command *command; /* NULL: a script or a chunk */
+    const char *chunk;             /* -e */
+    char **words;                  /* what is no option: RUNBOOK, RUN, or FILE.lua and its arguments */
+    size_t word_count;
+    struct runbook_setting *settings;
+    size_t setting_count;
+    const char *vars;
+    uint64_t timeout_ms; /* of the whole run, 0 = none */
+    int only_tells;      /* --help or --version */
+};
+
+/* Which options a command takes. */
+enum {
+    TAKES_JSON = 1,
+    TAKES_RUN = 2, /* --check --diff --step --yes --timeout --detailed-exitcode -v */
+    TAKES_SET = 4, /* --set --vars */
+};
+
+struct command {
+    const char *name;
+    const char *arguments; /* "RUNBOOK|FILE [options]" */
+    const char *about;     /* one line for --help */
+    unsigned takes;
+    size_t least_words, most_words;
+    /* Runs in a fiber's place: may drive fibers. Returns the exit status. */
+    int (*execute)(struct runtime *runtime, const struct command_line *line);
+};
+
+extern const struct command command_list, command_show, command_run, command_edit, command_history;
+
+/* A script or a chunk. */
+int command_script(struct runtime *runtime, const struct command_line *line);
+
+/* Runs `function` in a fiber with `line` as its light userdata argument. Returns EXIT_DONE, or the error's
+ * exit status after saying it. */
+int command_drive(struct runtime *runtime, lua_CFunction function, const struct command_line *line);
+
+/* EXIT_USAGE_ERROR for "usage", EXIT_INTERRUPTED for "cancelled", else EXIT_FAILED. */
+int command_exit_status(const struct failure *failure);
+
+#endif

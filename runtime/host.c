@@ -1,0 +1,120 @@
+/* What all transports share: defaults, errors of commands, the copies that undo needs. */
+#include "host.h"
+
+#include "fiber.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define READ_LIMIT ((size_t)64 << 20)
+
+struct host *host_current(struct runtime *runtime)
+{
+    if (runtime->current && fiber_context(runtime)->host)
+        return fiber_context(runtime)->host;
+    return runtime->local;
+}
+
+void host_free(struct host *host)
+{
+    if (!host)
+        return;
+    if (host->operations->close)
+        host->operations->close(host);
+    free(host->name);
+    free(host->state);
+    free(host);
+}
+
+bool host_run(struct host *host, const struct host_command *command, struct process_result *result,
+              struct failure *failure)
+{
+    struct host_command bounded = *command;
+    if (!bounded.timeout_ms)
+        bounded.timeout_ms = HOST_TIMEOUT_MS;
+    return host->operations->run(host, &bounded, result, failure);
+}
+
+/* The last lines of what a command printed: where programs say why they failed. */
+static const char *last_lines(const struct buffer *text, size_t most)
+{
+    const char *start = buffer_text(text);
+    size_t length = text->length;
+    if (length <= most)
+        return start;
+    const char *line = strchr(start + length - most, '\n');
+    return line && line[1] ? line + 1 : start + length - most;
+}
+
+bool host_check(struct host *host, const struct host_command *command, struct buffer *output,
+                struct failure *failure)
+{
+    struct process_result result;
+    bool ran = host_run(host, command, &result, failure);
+    if (ran && result.status != 0) {
+        while (result.error.length && strchr("\n\r ", result.error.bytes[result.error.length - 1]))
+            result.error.bytes[--result.error.length] = '\0';
+        const struct buffer *said = result.error.length ? &result.error : &result.output;
+        if (result.signal)
+            failure_set(failure, "exit", command->argv[0], "ended by signal %d (%s)%s%s", result.signal,
+                        strsignal(result.signal), said->length ? ": " : "", last_lines(said, 2000));
+        else
+            failure_set(failure, "exit", command->argv[0], "exit status %d%s%s", result.status,
+                        said->length ? ": " : "", last_lines(said, 2000));
+        failure->status = result.status;
+        ran = false;
+    }
+    if (ran && output) {
+        buffer_append(output, buffer_text(&result.output), result.output.length);
+    }
+    process_result_free(&result);
+    return ran;
+}
+
+bool host_read(struct host *host, const char *path, struct buffer *content, struct failure *failure)
+{
+    return host->operations->read(host, path, READ_LIMIT, content, failure);
+}
+
+bool host_write(struct host *host, const struct host_file *file, struct failure *failure)
+{
+    return host->operations->write(host, file, failure);
+}
+
+bool host_stat(struct host *host, const char *const *paths, size_t count, struct host_stat *stats,
+               struct failure *failure)
+{
+    return host->operations->stat(host, paths, count, stats, failure);
+}
+
+bool host_stat_one(struct host *host, const char *path, struct host_stat *stat, struct failure *failure)
+{
+    return host_stat(host, &path, 1, stat, failure);
+}
+
+/* `cp -a` keeps owner, mode, times and links; the folder is the host's own, so nothing secret travels. */
+bool host_keep(struct host *host, const char *run, unsigned number, const char *path, struct buffer *kept,
+               struct failure *failure)
+{
+    struct host_stat stat;
+    buffer_clear(kept);
+    if (!host_stat_one(host, path, &stat, failure))
+        return false;
+    if (!stat.exists)
+        return true;
+    struct buffer folder = {0};
+    buffer_format(&folder, "%s/moonbook/undo/%s", host->state, run);
+    buffer_format(kept, "%s/%u", buffer_text(&folder), number);
+    static const char script[] = "umask 077 && mkdir -p -- \"$1\" && cp -a -- \"$2\" \"$3\" && sync -- \"$1\"";
+    const char *argv[] = {"sh", "-c", script, "sh", buffer_text(&folder), path, buffer_text(kept), NULL};
+    struct host_command command = {.argv = argv, .timeout_ms = 120000};
+    bool done = host_check(host, &command, NULL, failure);
+    if (!done) {
+        buffer_clear(kept);
+        failure_hint(failure, "what was there before could not be kept, so nothing was changed: check space and "
+                              "rights of %s/moonbook",
+                     host->state);
+    }
+    buffer_free(&folder);
+    return done;
+}

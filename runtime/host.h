@@ -1,0 +1,107 @@
+/* Hosts: one small vtable of what can be done on a machine, a transport behind it.
+ *
+ * apt, systemd and file are built on these calls alone, so that they work over every transport. None of
+ * these calls asks whether: the gate (change.h) decides, bindings call. All of them wait in the fiber. */
+#ifndef MOONBOOK_HOST_H
+#define MOONBOOK_HOST_H
+
+#include "buffer.h"
+#include "failure.h"
+#include "process.h"
+#include "runtime.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+/* What stat says of a path. The path itself, symbolic links are not followed. */
+struct host_stat {
+    bool exists;
+    char type;          /* 'f' file, 'd' directory, 'l' symbolic link, 'o' other */
+    mode_t mode;        /* permission bits, 07777 */
+    uid_t uid;
+    gid_t gid;
+    char owner[64];     /* names, or the number where there is no name */
+    char group[64];
+    uint64_t size, inode, device;
+    int64_t mtime_us, ctime_us; /* microseconds since 1970 */
+    char target[1024];  /* where a symbolic link points, "" otherwise */
+};
+
+/* A file to write, whole. Written beside, synced, renamed; a symbolic link at `path` is kept, its target written. */
+struct host_file {
+    const char *path;
+    const char *bytes;
+    size_t length;
+    int mode;            /* permission bits; -1 = as it is, 0644 for a new file */
+    const char *owner;   /* name or number; NULL = as it is, for a new file who runs */
+    const char *group;
+};
+
+struct host_command {
+    const char *const *argv;        /* no shell */
+    const char *const *environment; /* NAME=VALUE, may be NULL; a transport never puts them on a command line */
+    const char *directory;
+    const char *input;
+    size_t input_length;
+    uint64_t timeout_ms;            /* 0 = HOST_TIMEOUT_MS */
+};
+
+#define HOST_TIMEOUT_MS (10 * 60 * 1000)
+
+struct host_operations {
+    const char *transport; /* "local" */
+    bool (*run)(struct host *host, const struct host_command *command, struct process_result *result,
+                struct failure *failure);
+    bool (*read)(struct host *host, const char *path, size_t limit, struct buffer *content,
+                 struct failure *failure);
+    bool (*write)(struct host *host, const struct host_file *file, struct failure *failure);
+    bool (*stat)(struct host *host, const char *const *paths, size_t count, struct host_stat *stats,
+                 struct failure *failure);
+    struct process_stream *(*open)(struct host *host, const struct host_command *command,
+                                   struct failure *failure);
+    void (*close)(struct host *host);
+};
+
+struct host {
+    const struct host_operations *operations;
+    struct runtime *runtime;
+    char *name;  /* as the operator named it; the local machine's host name */
+    char *state; /* folder for what is kept there: /var/lib, or the user's state folder */
+};
+
+/* Runs a command. True when it ran, whatever its status; process_result_free in every case. */
+bool host_run(struct host *host, const struct host_command *command, struct process_result *result,
+              struct failure *failure);
+
+/* Runs a command and fails ("exit") unless its status is 0; the message has the end of what it printed.
+ * `output` gets standard output and may be NULL. */
+bool host_check(struct host *host, const struct host_command *command, struct buffer *output,
+                struct failure *failure);
+
+/* Reads a whole file into `content` (appended). A missing one is "not-found". More than 64 MiB is refused. */
+bool host_read(struct host *host, const char *path, struct buffer *content, struct failure *failure);
+
+/* Writes a whole file atomically; see struct host_file. */
+bool host_write(struct host *host, const struct host_file *file, struct failure *failure);
+
+/* Looks at many paths in one go; a path that is not there is no failure. */
+bool host_stat(struct host *host, const char *const *paths, size_t count, struct host_stat *stats,
+               struct failure *failure);
+
+/* Looks at one path. */
+bool host_stat_one(struct host *host, const char *path, struct host_stat *stat, struct failure *failure);
+
+/* Copies what a path holds (file, link) to the run's undo folder on that host; `kept` gets the copy's path, "" when
+ * the path does not exist. Called by the gate only. */
+bool host_keep(struct host *host, const char *run, unsigned number, const char *path, struct buffer *kept,
+               struct failure *failure);
+
+/* The machine that the program runs on. */
+struct host *host_local_new(struct runtime *runtime);
+void host_free(struct host *host);
+
+/* The host of the running fiber. */
+struct host *host_current(struct runtime *runtime);
+
+#endif

@@ -1,0 +1,373 @@
+/* The local transport: the machine that the program runs on. Calls that may block go to the thread pool. */
+#include "fiber.h"
+#include "host.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <libgen.h>
+#include <limits.h>
+#include <pwd.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+static bool local_run(struct host *host, const struct host_command *command, struct process_result *result,
+                      struct failure *failure)
+{
+    struct process_options options = {
+        .argv = command->argv,
+        .environment = command->environment,
+        .directory = command->directory,
+        .input = command->input,
+        .input_length = command->input_length,
+        .timeout_ms = command->timeout_ms,
+    };
+    return process_run(host->runtime, &options, result, failure);
+}
+
+static struct process_stream *local_open(struct host *host, const struct host_command *command,
+                                         struct failure *failure)
+{
+    struct process_options options = {
+        .argv = command->argv,
+        .environment = command->environment,
+        .directory = command->directory,
+        .input = command->input,
+        .input_length = command->input_length,
+    };
+    return process_open(host->runtime, &options, failure);
+}
+
+/* ---- reading ---- */
+
+/* O_NONBLOCK so that a FIFO without a writer does not hang; it means nothing for files. */
+static bool local_read(struct host *host, const char *path, size_t limit, struct buffer *content,
+                       struct failure *failure)
+{
+    (void)host;
+    int file = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    if (file < 0)
+        return failure_errno(failure, errno, "read", "%s", path);
+    char piece[16384];
+    ssize_t length;
+    size_t total = 0;
+    while ((length = read(file, piece, sizeof piece)) > 0) {
+        total += (size_t)length;
+        if (total > limit)
+            break;
+        buffer_append(content, piece, (size_t)length);
+    }
+    int error = errno;
+    close(file);
+    explicit_bzero(piece, sizeof piece);
+    if (length < 0)
+        return failure_errno(failure, error, "read", "%s", path);
+    if (total > limit)
+        return failure_set(failure, "failed", "read", "%s has more than %zu MiB", path, limit >> 20);
+    return true;
+}
+
+/* ---- stat ---- */
+
+static void name_owner(uid_t uid, char *out, size_t size)
+{
+    char space[4096];
+    struct passwd entry, *found = NULL;
+    if (getpwuid_r(uid, &entry, space, sizeof space, &found) == 0 && found)
+        snprintf(out, size, "%s", found->pw_name);
+    else
+        snprintf(out, size, "%u", (unsigned)uid);
+}
+
+static void name_group(gid_t gid, char *out, size_t size)
+{
+    char space[16384];
+    struct group entry, *found = NULL;
+    if (getgrgid_r(gid, &entry, space, sizeof space, &found) == 0 && found)
+        snprintf(out, size, "%s", found->gr_name);
+    else
+        snprintf(out, size, "%u", (unsigned)gid);
+}
+
+static char type_letter(mode_t mode)
+{
+    return S_ISREG(mode) ? 'f' : S_ISDIR(mode) ? 'd' : S_ISLNK(mode) ? 'l' : 'o';
+}
+
+static int64_t in_us(struct timespec time)
+{
+    return (int64_t)time.tv_sec * 1000000 + time.tv_nsec / 1000;
+}
+
+struct stat_work {
+    const char *const *paths;
+    size_t count;
+    struct host_stat *stats;
+    int error;
+    size_t at; /* the path that failed */
+};
+
+static void name_identities(struct host_stat *into, const struct host_stat *before)
+{
+    /* Most paths of one call have one owner: a look-up that may go to a directory server is made once. */
+    if (before && before->exists && before->uid == into->uid)
+        memcpy(into->owner, before->owner, sizeof into->owner);
+    else
+        name_owner(into->uid, into->owner, sizeof into->owner);
+    if (before && before->exists && before->gid == into->gid)
+        memcpy(into->group, before->group, sizeof into->group);
+    else
+        name_group(into->gid, into->group, sizeof into->group);
+}
+
+static int stat_path(const char *path, struct host_stat *into, const struct host_stat *before)
+{
+    *into = (struct host_stat){0};
+    struct stat found;
+    if (lstat(path, &found) != 0)
+        return errno == ENOENT || errno == ENOTDIR ? 0 : errno;
+    into->exists = true;
+    into->type = type_letter(found.st_mode);
+    into->mode = found.st_mode & 07777;
+    into->uid = found.st_uid;
+    into->gid = found.st_gid;
+    into->size = (uint64_t)found.st_size;
+    into->inode = found.st_ino;
+    into->device = found.st_dev;
+    into->mtime_us = in_us(found.st_mtim);
+    into->ctime_us = in_us(found.st_ctim);
+    if (into->type == 'l') {
+        ssize_t length = readlink(path, into->target, sizeof into->target - 1);
+        if (length < 0)
+            return errno;
+    }
+    name_identities(into, before);
+    return 0;
+}
+
+static void stat_work(void *argument)
+{
+    struct stat_work *work = argument;
+    for (size_t i = 0; i < work->count && !work->error; i++) {
+        work->at = i;
+        work->error = stat_path(work->paths[i], &work->stats[i], i ? &work->stats[i - 1] : NULL);
+    }
+}
+
+static bool local_stat(struct host *host, const char *const *paths, size_t count, struct host_stat *stats,
+                       struct failure *failure)
+{
+    struct stat_work work = {.paths = paths, .count = count, .stats = stats};
+    if (!fiber_offload(host->runtime, stat_work, &work))
+        return failure_set(failure, "failed", "stat", "%s: cannot wait here (inside __gc?)",
+                           count ? paths[0] : "");
+    if (work.error)
+        return failure_errno(failure, work.error, "stat", "%s", paths[work.at]);
+    return true;
+}
+
+/* ---- writing ---- */
+
+struct write_work {
+    const struct host_file *file;
+    char path[PATH_MAX];      /* symbolic links resolved */
+    char temporary[PATH_MAX]; /* beside it */
+    int error;
+    const char *what; /* the call that failed */
+};
+
+static bool wrong(struct write_work *work, const char *what)
+{
+    work->error = errno;
+    work->what = what;
+    return false;
+}
+
+/* A link is kept: the file that it leads to is written, also when that one does not exist yet. */
+static bool resolve(struct write_work *work)
+{
+    char current[PATH_MAX], target[PATH_MAX];
+    snprintf(current, sizeof current, "%s", work->file->path);
+    for (int depth = 0; depth < 40; depth++) {
+        ssize_t length = readlink(current, target, sizeof target - 1);
+        if (length < 0) {
+            snprintf(work->path, sizeof work->path, "%s", current);
+            return true;
+        }
+        target[length] = '\0';
+        if (target[0] == '/') {
+            snprintf(current, sizeof current, "%s", target);
+        } else {
+            char *slash = strrchr(current, '/');
+            size_t folder = slash ? (size_t)(slash - current) + 1 : 0;
+            if (folder + (size_t)length >= sizeof current) {
+                errno = ENAMETOOLONG;
+                return wrong(work, "follow the link");
+            }
+            memcpy(current + folder, target, (size_t)length + 1);
+        }
+    }
+    errno = ELOOP;
+    return wrong(work, "follow the link");
+}
+
+static bool find_identity(struct write_work *work, uid_t *uid, gid_t *gid)
+{
+    char space[16384], *end;
+    if (work->file->owner) {
+        struct passwd entry, *found = NULL;
+        getpwnam_r(work->file->owner, &entry, space, sizeof space, &found);
+        *uid = found ? found->pw_uid : (uid_t)strtoul(work->file->owner, &end, 10);
+        if (!found && (end == work->file->owner || *end)) {
+            errno = EINVAL;
+            return wrong(work, "find the owner");
+        }
+    }
+    if (work->file->group) {
+        struct group entry, *found = NULL;
+        getgrnam_r(work->file->group, &entry, space, sizeof space, &found);
+        *gid = found ? found->gr_gid : (gid_t)strtoul(work->file->group, &end, 10);
+        if (!found && (end == work->file->group || *end)) {
+            errno = EINVAL;
+            return wrong(work, "find the group");
+        }
+    }
+    return true;
+}
+
+static bool make_temporary(struct write_work *work, int *file)
+{
+    const char *slash = strrchr(work->path, '/');
+    int folder = slash ? (int)(slash - work->path) + 1 : 0;
+    for (int attempt = 0; attempt < 16; attempt++) {
+        unsigned long long random = 0;
+        if (getrandom(&random, sizeof random, 0) < 0)
+            return wrong(work, "draw a name");
+        int length = snprintf(work->temporary, sizeof work->temporary, "%.*s.%.200s.moonbook-%08llx", folder,
+                              work->path, work->path + folder, random & 0xffffffffULL);
+        if (length >= (int)sizeof work->temporary) {
+            errno = ENAMETOOLONG;
+            return wrong(work, "make a file beside it");
+        }
+        *file = open(work->temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+        if (*file >= 0)
+            return true;
+        if (errno != EEXIST)
+            break;
+    }
+    work->temporary[0] = '\0';
+    return wrong(work, "make a file beside it");
+}
+
+static bool fill(struct write_work *work, int file, uid_t uid, gid_t gid, mode_t mode)
+{
+    /* Owner first, 0600 until then: at no moment may the wrong people read it. */
+    if (fchown(file, uid, gid) != 0)
+        return wrong(work, "set the owner");
+    if (fchmod(file, mode) != 0)
+        return wrong(work, "set the mode");
+    const char *bytes = work->file->bytes;
+    size_t left = work->file->length;
+    while (left) {
+        ssize_t written = write(file, bytes, left);
+        if (written < 0 && errno == EINTR)
+            continue;
+        if (written < 0)
+            return wrong(work, "write");
+        bytes += written;
+        left -= (size_t)written;
+    }
+    return fsync(file) == 0 || wrong(work, "sync");
+}
+
+static void sync_folder(const char *path)
+{
+    char folder[PATH_MAX];
+    snprintf(folder, sizeof folder, "%s", path);
+    int file = open(dirname(folder), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (file < 0)
+        return;
+    fsync(file); /* some file systems cannot: the rename is done all the same */
+    close(file);
+}
+
+static void write_work(void *argument)
+{
+    struct write_work *work = argument;
+    if (!resolve(work))
+        return;
+    struct stat found;
+    bool exists = lstat(work->path, &found) == 0;
+    if (exists && !S_ISREG(found.st_mode)) {
+        errno = S_ISDIR(found.st_mode) ? EISDIR : EINVAL;
+        wrong(work, "write to what is not a file");
+        return;
+    }
+    uid_t uid = exists ? found.st_uid : geteuid();
+    gid_t gid = exists ? found.st_gid : getegid();
+    mode_t mode = work->file->mode >= 0 ? (mode_t)work->file->mode : exists ? found.st_mode & 07777 : 0644;
+    int file;
+    if (!find_identity(work, &uid, &gid) || !make_temporary(work, &file))
+        return;
+    bool done = fill(work, file, uid, gid, mode);
+    if (close(file) != 0 && done)
+        done = wrong(work, "close");
+    if (done && rename(work->temporary, work->path) != 0)
+        done = wrong(work, "rename");
+    if (done)
+        sync_folder(work->path);
+    else
+        unlink(work->temporary);
+}
+
+static bool local_write(struct host *host, const struct host_file *file, struct failure *failure)
+{
+    struct write_work *work = allocate_zeroed(1, sizeof *work); /* 8 KiB: too much for a fiber's frame */
+    work->file = file;
+    bool done = fiber_offload(host->runtime, write_work, work);
+    if (!done)
+        failure_set(failure, "failed", "write", "%s: cannot wait here (inside __gc?)", file->path);
+    else if (work->error)
+        done = failure_errno(failure, work->error, "write", "%s: cannot %s", file->path, work->what);
+    free(work);
+    return done;
+}
+
+static const struct host_operations operations = {
+    .transport = "local",
+    .run = local_run,
+    .read = local_read,
+    .write = local_write,
+    .stat = local_stat,
+    .open = local_open,
+};
+
+static char *state_folder(void)
+{
+    if (geteuid() == 0)
+        return copy_text("/var/lib");
+    struct buffer path = {0};
+    const char *state = getenv("XDG_STATE_HOME"), *home = getenv("HOME");
+    if (state && *state == '/')
+        buffer_append_text(&path, state);
+    else
+        buffer_format(&path, "%s/.local/state", home ? home : "");
+    return path.bytes;
+}
+
+struct host *host_local_new(struct runtime *runtime)
+{
+    char name[256] = "localhost";
+    gethostname(name, sizeof name - 1);
+    struct host *host = allocate_zeroed(1, sizeof *host);
+    host->operations = &operations;
+    host->runtime = runtime;
+    host->name = copy_text(name);
+    host->state = state_folder();
+    return host;
+}

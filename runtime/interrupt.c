@@ -1,0 +1,86 @@
+/* SIGINT and SIGTERM. The loop learns of them through uv_async_send; Lua that computes without waiting learns of them
+ * through a count hook, armed only now since a permanent one makes Lua 2.4 times slower. */
+#include "interrupt.h"
+
+#include "buffer.h"
+#include "failure.h"
+
+#include <signal.h>
+#include <stdlib.h>
+
+struct watch {
+    struct runtime *runtime;
+    struct fiber *root;
+    uv_async_t wake;
+    struct sigaction before_int, before_term;
+};
+
+/* A signal handler has no argument: the one pointer that a process can have only one of, like the handler itself. */
+static struct watch *volatile active;
+
+static void on_hook(lua_State *L, lua_Debug *activation)
+{
+    (void)activation;
+    lua_sethook(L, NULL, 0, 0);
+    struct runtime *runtime = runtime_of(L);
+    if (fiber_cancel_due(runtime))
+        failure_error(L, "cancelled", "interrupt", "interrupted");
+}
+
+static void on_signal(int number)
+{
+    (void)number;
+    struct watch *watch = active;
+    if (!watch)
+        return;
+    watch->runtime->interrupts++;
+    uv_async_send(&watch->wake); /* async-signal-safe by its documentation */
+    if (watch->runtime->current) {
+        if (watch->runtime->current == watch->root)
+            fiber_cancel(watch->root); /* it runs: only flags are set */
+        lua_sethook(fiber_thread(watch->runtime->current), on_hook,
+                    LUA_MASKCALL | LUA_MASKRET | LUA_MASKLINE | LUA_MASKCOUNT, 1);
+    }
+}
+
+/* In the loop: no fiber runs, so that cancelling may queue them. */
+static void on_wake(uv_async_t *async)
+{
+    struct watch *watch = async->data;
+    if (!watch->runtime->interrupts)
+        return;
+    fiber_cancel(watch->root);
+    if (watch->runtime->interrupts > 1)
+        fiber_kill_all(watch->runtime);
+}
+
+void interrupt_watch(struct runtime *runtime, struct fiber *root)
+{
+    struct watch *watch = allocate_zeroed(1, sizeof *watch);
+    watch->runtime = runtime;
+    watch->root = root;
+    uv_async_init(&runtime->loop, &watch->wake, on_wake);
+    uv_unref((uv_handle_t *)&watch->wake);
+    watch->wake.data = watch;
+    struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
+    sigemptyset(&action.sa_mask);
+    active = watch;
+    sigaction(SIGINT, &action, &watch->before_int);
+    sigaction(SIGTERM, &action, &watch->before_term);
+}
+
+static void on_closed(uv_handle_t *handle)
+{
+    free(handle->data);
+}
+
+void interrupt_unwatch(struct runtime *runtime)
+{
+    struct watch *watch = active;
+    if (!watch || watch->runtime != runtime)
+        return;
+    sigaction(SIGINT, &watch->before_int, NULL);
+    sigaction(SIGTERM, &watch->before_term, NULL);
+    active = NULL;
+    uv_close((uv_handle_t *)&watch->wake, on_closed);
+}

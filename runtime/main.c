@@ -1,0 +1,247 @@
+/* moonbook: reads the command line, makes the runtime, hands over to a command. The only place that ends the process. */
+#include "bindings.h"
+#include "buffer.h"
+#include "command.h"
+#include "fiber.h"
+#include "quantity.h"
+#include "report.h"
+
+#include <getopt.h>
+#include <lauxlib.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const struct command *const commands[] = {&command_list, &command_show,    &command_run,
+                                                 &command_edit, &command_history, NULL};
+
+enum { OPTION_CHECK = 256, OPTION_DIFF, OPTION_STEP, OPTION_YES, OPTION_JSON, OPTION_SET, OPTION_VARS,
+       OPTION_TIMEOUT, OPTION_DETAILED, OPTION_VERSION };
+
+/* One row an option: parsing, --help and what a command takes read it. */
+static const struct {
+    const char *name;
+    const char *value; /* of --name VALUE, or NULL */
+    int code;
+    unsigned needs; /* what the command must take */
+    const char *about;
+} options[] = {
+    {"check", NULL, OPTION_CHECK, TAKES_RUN, "change nothing, list exactly what a run would change"},
+    {"diff", NULL, OPTION_DIFF, TAKES_RUN, "show the differences of files"},
+    {"step", NULL, OPTION_STEP, TAKES_RUN, "ask before each change"},
+    {"yes", NULL, OPTION_YES, TAKES_RUN, "answer every question of the runbook with yes"},
+    {"set", "NAME=VALUE", OPTION_SET, TAKES_SET, "a parameter; NAME.KEY=VALUE for a map; repeatable"},
+    {"vars", "FILE", OPTION_VARS, TAKES_SET, "parameters from a .json or .lua file"},
+    {"timeout", "DURATION", OPTION_TIMEOUT, TAKES_RUN, "stop the run after this time (90s, 10m)"},
+    {"detailed-exitcode", NULL, OPTION_DETAILED, TAKES_RUN, "exit 2 when something was or would be changed"},
+    {"json", NULL, OPTION_JSON, TAKES_JSON, "machine-readable: one JSON object a line on standard output"},
+    {"verbose", NULL, 'v', TAKES_RUN, "say more"},
+    {"help", NULL, 'h', 0, "this text"},
+    {"version", NULL, OPTION_VERSION, 0, "the version"},
+};
+#define OPTION_COUNT (sizeof options / sizeof *options)
+
+static void print_help(void)
+{
+    puts("moonbook - runbooks for people who run Nomad, Consul and Vault clusters\n");
+    for (size_t i = 0; commands[i]; i++)
+        printf("  moonbook %-8s %-14s %s\n", commands[i]->name, commands[i]->arguments, commands[i]->about);
+    printf("  moonbook %-23s %s\n", "FILE.lua [ARGUMENTS]", "run a script");
+    printf("  moonbook %-23s %s\n\noptions:\n", "-e CHUNK", "run a piece of Lua");
+    for (size_t i = 0; i < OPTION_COUNT; i++) {
+        char name[48];
+        snprintf(name, sizeof name, "--%s%s%s", options[i].name, options[i].value ? " " : "",
+                 options[i].value ? options[i].value : "");
+        printf("  %-23s %s\n", name, options[i].about);
+    }
+    puts("\nexit status: 0 done, 1 something failed, 64 wrong usage or parameters, 130 interrupted");
+}
+
+static const struct command *find_command(const char *name)
+{
+    for (size_t i = 0; commands[i]; i++)
+        if (strcmp(commands[i]->name, name) == 0)
+            return commands[i];
+    return NULL;
+}
+
+/* Wrong usage: one line, where to look, 64. */
+static int refuse(const char *format, const char *what)
+{
+    fputs("moonbook: ", stderr);
+    fprintf(stderr, format, what);
+    fputs("; see moonbook --help\n", stderr);
+    return EXIT_USAGE_ERROR;
+}
+
+static int add_setting(struct command_line *line, const char *text)
+{
+    const char *equals = strchr(text, '=');
+    if (!equals || equals == text)
+        return refuse("--set takes NAME=VALUE, not \"%s\"", text);
+    line->settings = reallocate(line->settings, (line->setting_count + 1) * sizeof *line->settings);
+    struct buffer name = {0};
+    buffer_append(&name, text, (size_t)(equals - text));
+    line->settings[line->setting_count++] = (struct runbook_setting){name.bytes, copy_text(equals + 1)};
+    return EXIT_DONE;
+}
+
+static int apply_option(struct runtime *runtime, struct command_line *line, int code, const char *value)
+{
+    struct runtime_options *set = &runtime->options;
+    int64_t ms = 0;
+    switch (code) {
+    case OPTION_CHECK:
+        set->check = true;
+        break;
+    case OPTION_DIFF:
+        set->diff = true;
+        break;
+    case OPTION_STEP:
+        set->step = true;
+        break;
+    case OPTION_YES:
+        set->yes = true;
+        break;
+    case OPTION_JSON:
+        set->json = true;
+        break;
+    case OPTION_DETAILED:
+        set->detailed_exitcode = true;
+        break;
+    case 'v':
+        set->verbose = true;
+        break;
+    case OPTION_VARS:
+        line->vars = value;
+        break;
+    case OPTION_SET:
+        return add_setting(line, value);
+    case OPTION_TIMEOUT:
+        if (!duration_parse(value, &ms) || ms <= 0)
+            return refuse("--timeout takes a duration such as 90s or 10m, not \"%s\"", value);
+        line->timeout_ms = (uint64_t)ms;
+        break;
+    default:
+        break;
+    }
+    return EXIT_DONE;
+}
+
+/* Scripts and chunks take what a run takes. */
+static int check_option(const struct command_line *line, int code)
+{
+    unsigned takes = line->command ? line->command->takes : TAKES_JSON | TAKES_RUN;
+    for (size_t i = 0; i < OPTION_COUNT; i++)
+        if (options[i].code == code && (options[i].needs & takes) != options[i].needs)
+            return refuse("--%s is not for this command", options[i].name);
+    return EXIT_DONE;
+}
+
+/* What follows a script's name is the script's, but for those options of ours that take no value; "--" ends them. */
+static int parse_script_words(struct runtime *runtime, int argc, char **argv, struct command_line *line)
+{
+    bool ours = true;
+    for (; optind < argc; optind++) {
+        const char *word = argv[optind];
+        size_t row = 0;
+        while (row < OPTION_COUNT && (options[row].value || !(options[row].needs & (TAKES_RUN | TAKES_JSON)) ||
+                                      strncmp(word, "--", 2) != 0 || strcmp(word + 2, options[row].name) != 0))
+            row++;
+        if (ours && strcmp(word, "--") == 0)
+            ours = false;
+        else if (ours && row < OPTION_COUNT)
+            apply_option(runtime, line, options[row].code, NULL);
+        else
+            line->words[line->word_count++] = argv[optind];
+    }
+    return EXIT_DONE;
+}
+
+static int parse(struct runtime *runtime, int argc, char **argv, struct command_line *line)
+{
+    struct option table[OPTION_COUNT + 1] = {0};
+    for (size_t i = 0; i < OPTION_COUNT; i++)
+        table[i] = (struct option){options[i].name, options[i].value ? required_argument : no_argument, NULL,
+                                   options[i].code};
+    int code, status = EXIT_DONE, asked[64];
+    size_t asked_count = 0;
+    opterr = 0;
+    while (status == EXIT_DONE && (code = getopt_long(argc, argv, "-:e:hv", table, NULL)) != -1) {
+        if (code == 'h' || code == OPTION_VERSION)
+            line->only_tells = code;
+        else if (code == ':')
+            return refuse("%s needs a value", argv[optind - 1]);
+        else if (code == '?')
+            return refuse("unknown option %s", argv[optind - 1]);
+        else if (code == 'e')
+            line->chunk = optarg;
+        else if (code == 1 && (line->command || line->chunk))
+            line->words[line->word_count++] = optarg;
+        else if (code == 1 && !(line->command = find_command(optarg))) {
+            line->words[line->word_count++] = optarg;
+            return parse_script_words(runtime, argc, argv, line);
+        } else if (code != 1 && asked_count < sizeof asked / sizeof *asked) {
+            asked[asked_count++] = code;
+            status = apply_option(runtime, line, code, optarg);
+        }
+    }
+    while (optind < argc)
+        line->words[line->word_count++] = argv[optind++];
+    for (size_t i = 0; i < asked_count && status == EXIT_DONE; i++)
+        status = check_option(line, asked[i]);
+    return status;
+}
+
+static int execute(struct runtime *runtime, const struct command_line *line)
+{
+    if (line->only_tells == OPTION_VERSION) {
+        puts("moonbook " MOONBOOK_VERSION);
+        return EXIT_DONE;
+    }
+    if (line->only_tells) {
+        print_help();
+        return EXIT_DONE;
+    }
+    if (!line->command && !line->chunk && !line->word_count)
+        return refuse("%s", "nothing to do");
+    if (!line->command)
+        return command_script(runtime, line);
+    if (line->word_count < line->command->least_words)
+        return refuse("what is missing is %s", line->command->arguments);
+    if (line->word_count > line->command->most_words)
+        return refuse("\"%s\" is one word too many", line->words[line->command->most_words]);
+    return line->command->execute(runtime, line);
+}
+
+static int open_bindings(lua_State *L)
+{
+    bindings_open(L);
+    return 0;
+}
+
+int main(int argc, char **argv)
+{
+    struct runtime *runtime = runtime_new(argv[0]);
+    if (!runtime) {
+        fputs("moonbook: cannot start: no event loop or no memory\n", stderr);
+        return EXIT_FAILED;
+    }
+    struct command_line line = {.words = allocate_zeroed((size_t)argc + 1, sizeof *line.words)};
+    lua_pushcfunction(runtime->L, open_bindings);
+    int status = EXIT_FAILED;
+    if (lua_pcall(runtime->L, 0, 0, 0) != LUA_OK)
+        fprintf(stderr, "moonbook: %s\n", lua_tostring(runtime->L, -1));
+    else if ((status = parse(runtime, argc, argv, &line)) == EXIT_DONE)
+        status = execute(runtime, &line);
+    runtime_free(runtime);
+    for (size_t i = 0; i < line.setting_count; i++) {
+        free(line.settings[i].name);
+        free(line.settings[i].value);
+    }
+    free(line.settings);
+    free(line.words);
+    if (fflush(stdout) != 0 && status == EXIT_DONE)
+        status = EXIT_FAILED;
+    return status;
+}

@@ -1,0 +1,331 @@
+/* What a run looks like to a person: a line a step, its changes below it, a line of counts at the end. */
+#include "report_text.h"
+
+#include "buffer.h"
+#include "host.h"
+#include "quantity.h"
+#include "redact.h"
+
+#include <langinfo.h>
+#include <locale.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+struct text_sink {
+    struct runtime *runtime;
+    bool terminal; /* a live line is possible */
+    bool colour;
+    bool symbols;    /* UTF-8 */
+    bool live;       /* a live line stands on the screen */
+    char *said;      /* last progress text of plain output */
+    char *shown;     /* "host\nstep" whose header was written last */
+};
+
+enum style { PLAIN, GOOD, CHANGED, BAD, DIM, STRONG };
+
+static const char *const colours[] = {"", "\033[32m", "\033[33m", "\033[31m", "\033[2m", "\033[1m"};
+
+struct text_sink *text_sink_new(struct runtime *runtime)
+{
+    struct text_sink *sink = allocate_zeroed(1, sizeof *sink);
+    const char *term = getenv("TERM"), *no_color = getenv("NO_COLOR");
+    bool dumb = !term || !*term || strcmp(term, "dumb") == 0;
+    sink->runtime = runtime;
+    sink->terminal = isatty(STDERR_FILENO) && !dumb;
+    sink->colour = sink->terminal && !(no_color && *no_color);
+    setlocale(LC_CTYPE, "");
+    sink->symbols = sink->terminal && strcmp(nl_langinfo(CODESET), "UTF-8") == 0;
+    return sink;
+}
+
+void text_sink_free(struct text_sink *sink)
+{
+    text_clear(sink);
+    free(sink->said);
+    free(sink->shown);
+    free(sink);
+}
+
+static unsigned width_of_terminal(void)
+{
+    struct winsize size;
+    if (ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col >= 20)
+        return size.ws_col;
+    return 80;
+}
+
+/* Everything for people leaves here, in one write. */
+static void emit(struct text_sink *sink, struct buffer *text)
+{
+    redact(sink->runtime->redactor, text);
+    text_clear(sink);
+    fwrite(buffer_text(text), 1, text->length, stderr);
+    fflush(stderr);
+    buffer_free(text);
+}
+
+static void styled(struct text_sink *sink, struct buffer *out, enum style style, const char *text)
+{
+    if (sink->colour && style != PLAIN)
+        buffer_format(out, "%s%s\033[0m", colours[style], text);
+    else
+        buffer_append_text(out, text);
+}
+
+static const char *mark(const struct text_sink *sink, const char *symbol, const char *word)
+{
+    return sink->symbols ? symbol : word;
+}
+
+void text_clear(struct text_sink *sink)
+{
+    if (!sink->live)
+        return;
+    sink->live = false;
+    fputs("\r\033[K", stderr);
+    fflush(stderr);
+}
+
+void text_say(struct text_sink *sink, const char *text)
+{
+    struct buffer out = {0};
+    buffer_append_text(&out, text);
+    emit(sink, &out);
+}
+
+void text_progress(struct text_sink *sink, const char *text)
+{
+    struct buffer line = {0};
+    buffer_append_text(&line, text);
+    redact(sink->runtime->redactor, &line);
+    if (!sink->terminal) {
+        if (!sink->said || strcmp(sink->said, buffer_text(&line)) != 0) {
+            free(sink->said);
+            sink->said = copy_text(buffer_text(&line));
+            fprintf(stderr, "      ... %s\n", buffer_text(&line));
+            fflush(stderr);
+        }
+        buffer_free(&line);
+        return;
+    }
+    size_t most = width_of_terminal() - 6;
+    if (line.length > most) { /* cut at a character, not inside one */
+        while (most && (line.bytes[most] & 0xc0) == 0x80)
+            most--;
+        line.bytes[line.length = most] = '\0';
+    }
+    fprintf(stderr, "\r\033[K%s    %s%s", sink->colour ? colours[DIM] : "", buffer_text(&line),
+            sink->colour ? "\033[0m" : "");
+    fflush(stderr);
+    sink->live = true;
+    buffer_free(&line);
+}
+
+void text_run_start(struct text_sink *sink, const char *runbook, const char *about)
+{
+    struct runtime *runtime = sink->runtime;
+    struct buffer out = {0};
+    styled(sink, &out, STRONG, runbook);
+    if (runtime->options.check)
+        buffer_append_text(&out, " (check: nothing is changed)");
+    buffer_append_text(&out, "\n");
+    if (about && *about) {
+        styled(sink, &out, DIM, about);
+        buffer_append_text(&out, "\n");
+    }
+    buffer_append_text(&out, "\n");
+    emit(sink, &out);
+}
+
+/* "(1.2 s)" for what took noticeably long. */
+static void add_time(struct text_sink *sink, struct buffer *out, uint64_t ms)
+{
+    if (ms < 100)
+        return;
+    char text[48], whole[64];
+    duration_format((int64_t)ms, text, sizeof text);
+    snprintf(whole, sizeof whole, "  (%s)", text);
+    styled(sink, out, DIM, whole);
+}
+
+static void add_where(struct text_sink *sink, struct buffer *out, const char *host, const char *step)
+{
+    if (strcmp(host, sink->runtime->local->name) != 0)
+        buffer_format(out, "%s: ", host);
+    buffer_append_text(out, step ? step : "(outside any step)");
+}
+
+static bool is_shown(const struct text_sink *sink, const char *host, const char *step)
+{
+    size_t length = strlen(host);
+    return sink->shown && strncmp(sink->shown, host, length) == 0 && sink->shown[length] == '\n' &&
+           strcmp(sink->shown + length + 1, step ? step : "") == 0;
+}
+
+/* The header of a step is written when its first change, warning or end comes: what it is is known only then. */
+static void add_header(struct text_sink *sink, struct buffer *out, enum style style, const char *sign,
+                       const char *host, const char *step)
+{
+    if (is_shown(sink, host, step))
+        return;
+    struct buffer shown = {0};
+    buffer_format(&shown, "%s\n%s", host, step ? step : "");
+    free(sink->shown);
+    sink->shown = shown.bytes;
+    buffer_append_text(out, "  ");
+    styled(sink, out, style, sign);
+    buffer_append_text(out, " ");
+    add_where(sink, out, host, step);
+}
+
+void text_step_start(struct text_sink *sink, const char *host, const char *step)
+{
+    free(sink->shown);
+    sink->shown = NULL;
+    if (!sink->terminal)
+        return;
+    struct buffer line = {0};
+    add_where(sink, &line, host, step);
+    text_progress(sink, buffer_text(&line));
+    buffer_free(&line);
+}
+
+void text_step_end(struct text_sink *sink, const char *host, const char *step, const char *status, uint64_t ms)
+{
+    struct buffer out = {0};
+    bool good = strcmp(status, "ok") == 0;
+    bool shown = is_shown(sink, host, step);
+    if (good && !shown) {
+        add_header(sink, &out, GOOD, mark(sink, "✓", "ok     "), host, step);
+        add_time(sink, &out, ms);
+        buffer_append_text(&out, "\n");
+    } else if (!good) {
+        free(sink->shown);
+        sink->shown = NULL;
+        add_header(sink, &out, BAD, mark(sink, "✗", status), host, step);
+        add_time(sink, &out, ms);
+        buffer_append_text(&out, "\n");
+    }
+    free(sink->shown);
+    sink->shown = NULL;
+    emit(sink, &out);
+}
+
+void text_change_start(struct text_sink *sink, const struct change *change)
+{
+    if (!sink->terminal)
+        return;
+    struct buffer line = {0};
+    buffer_format(&line, "%s %s ...", change->kind, change->target);
+    text_progress(sink, buffer_text(&line));
+    buffer_free(&line);
+}
+
+static void add_diff(struct text_sink *sink, struct buffer *out, const char *diff)
+{
+    while (*diff) {
+        size_t length = strcspn(diff, "\n");
+        enum style style = *diff == '+' ? GOOD : *diff == '-' ? BAD : DIM;
+        char *line = strndup(diff, length);
+        buffer_append_text(out, "        ");
+        styled(sink, out, style, line ? line : "");
+        buffer_append_text(out, "\n");
+        free(line);
+        diff += length + (diff[length] == '\n');
+    }
+}
+
+void text_change(struct text_sink *sink, const struct change *change)
+{
+    struct buffer out = {0};
+    bool failed = change->status == CHANGE_FAILED, predicted = change->status == CHANGE_PREDICTED;
+    const char *word = failed                                 ? "failed"
+                       : predicted                            ? "would change"
+                       : change->status == CHANGE_DECLINED    ? "declined"
+                                                              : "changed";
+    const char *symbol = failed                              ? "✗"
+                         : predicted                         ? "~"
+                         : change->status == CHANGE_DECLINED ? "-"
+                                                             : "+";
+    if (change->step && !is_shown(sink, change->host, change->step)) {
+        add_header(sink, &out, CHANGED, mark(sink, "●", "changed"), change->host, change->step);
+        buffer_append_text(&out, "\n");
+    }
+    buffer_append_text(&out, "      ");
+    styled(sink, &out, failed ? BAD : CHANGED, mark(sink, symbol, word));
+    buffer_format(&out, " %s %s", change->kind, change->target);
+    if (predicted && change->inexact)
+        styled(sink, &out, DIM, "  (depends on the real run)");
+    if (!predicted)
+        add_time(sink, &out, change->took_ms);
+    buffer_append_text(&out, "\n");
+    if (change->diff && sink->runtime->options.diff)
+        add_diff(sink, &out, change->diff);
+    emit(sink, &out);
+}
+
+void text_warning(struct text_sink *sink, const char *text)
+{
+    struct buffer out = {0};
+    styled(sink, &out, CHANGED, "warning:");
+    buffer_format(&out, " %s\n", text);
+    emit(sink, &out);
+}
+
+void text_failure(struct text_sink *sink, const struct failure *failure)
+{
+    struct buffer out = {0};
+    styled(sink, &out, BAD, strcmp(failure->kind, "cancelled") == 0 ? "stopped:" : "error:");
+    if (failure->host[0])
+        buffer_format(&out, " %s:", failure->host);
+    if (failure->step[0])
+        buffer_format(&out, " step \"%s\":", failure->step);
+    if (failure->op[0])
+        buffer_format(&out, " %s:", failure->op);
+    buffer_format(&out, " %s\n", failure->message);
+    if (failure->hint[0]) {
+        styled(sink, &out, STRONG, "  what to do:");
+        buffer_format(&out, " %s\n", failure->hint);
+    }
+    emit(sink, &out);
+}
+
+static void add_count(struct text_sink *sink, struct buffer *out, enum style style, const char *name,
+                      unsigned count)
+{
+    char text[64];
+    snprintf(text, sizeof text, "%s: %u", name, count);
+    styled(sink, out, count ? style : PLAIN, text);
+}
+
+void text_run_end(struct text_sink *sink, const char *status, const struct failure *failure, const char *run,
+                  uint64_t ms)
+{
+    struct runtime *runtime = sink->runtime;
+    struct buffer out = {0};
+    buffer_append_text(&out, "\n");
+    emit(sink, &out);
+    if (failure)
+        text_failure(sink, failure);
+    if (runtime->options.check)
+        add_count(sink, &out, CHANGED, "would change", runtime->counts.predicted);
+    else
+        add_count(sink, &out, CHANGED, "changed", runtime->counts.changed);
+    buffer_append_text(&out, ", ");
+    add_count(sink, &out, GOOD, "unchanged", runtime->counts.unchanged);
+    if (runtime->counts.declined) {
+        buffer_append_text(&out, ", ");
+        add_count(sink, &out, CHANGED, "declined", runtime->counts.declined);
+    }
+    buffer_append_text(&out, ", ");
+    add_count(sink, &out, BAD, "failed", runtime->counts.failed);
+    if (strcmp(status, "ok") != 0)
+        buffer_format(&out, ", %s", status);
+    char time[48];
+    duration_format((int64_t)ms, time, sizeof time);
+    buffer_format(&out, "  (%s%s%s)\n", time, run ? ", run " : "", run ? run : "");
+    emit(sink, &out);
+}

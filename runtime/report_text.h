@@ -1,0 +1,35 @@
+/* The sink for people: standard error, as a terminal with colour and a live line or as plain lines. */
+#ifndef MOONBOOK_REPORT_TEXT_H
+#define MOONBOOK_REPORT_TEXT_H
+
+#include "change.h"
+#include "failure.h"
+#include "runtime.h"
+
+#include <stdbool.h>
+
+struct text_sink;
+
+struct text_sink *text_sink_new(struct runtime *runtime);
+void text_sink_free(struct text_sink *sink);
+
+void text_run_start(struct text_sink *sink, const char *runbook, const char *about);
+void text_run_end(struct text_sink *sink, const char *status, const struct failure *failure, const char *run,
+                  uint64_t ms);
+void text_step_start(struct text_sink *sink, const char *host, const char *step);
+void text_step_end(struct text_sink *sink, const char *host, const char *step, const char *status, uint64_t ms);
+void text_change_start(struct text_sink *sink, const struct change *change);
+void text_change(struct text_sink *sink, const struct change *change);
+void text_warning(struct text_sink *sink, const char *text);
+void text_failure(struct text_sink *sink, const struct failure *failure);
+
+/* Replaces the live line. In plain output a line of its own, once a text. */
+void text_progress(struct text_sink *sink, const char *text);
+
+/* Takes the live line away, so that something else may be written to the terminal. */
+void text_clear(struct text_sink *sink);
+
+/* Text as it is. */
+void text_say(struct text_sink *sink, const char *text);
+
+#endif

@@ -1,0 +1,78 @@
+/* The one object that everything hangs on: event loop, Lua state, fibers, gate, reporter, hosts.
+ *
+ * There is no process-wide mutable state beside it; C code that runs for Lua reaches it with runtime_of. */
+#ifndef MOONBOOK_RUNTIME_H
+#define MOONBOOK_RUNTIME_H
+
+#include <lua.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <uv.h>
+
+struct binding_module;
+struct fiber;
+struct host;
+struct journal;
+struct redactor;
+struct reporter;
+struct transfers;
+
+/* What the command line asks of a run. */
+struct runtime_options {
+    bool check;             /* --check: predict every change, make none */
+    bool diff;              /* --diff: show differences */
+    bool step;              /* --step: ask before each change */
+    bool yes;               /* --yes: answer every confirm() with yes */
+    bool json;              /* --json: events on standard output */
+    bool verbose;           /* -v */
+    bool detailed_exitcode; /* --detailed-exitcode */
+};
+
+/* Counts of a run, as run.end reports them. */
+struct runtime_counts {
+    unsigned changed, predicted, failed, declined, unchanged;
+};
+
+struct runtime {
+    uv_loop_t loop;
+    lua_State *L; /* main thread: no script runs on it, fibers do */
+    struct runtime_options options;
+    struct runtime_counts counts;
+
+    struct fiber *current;     /* the fiber that runs; NULL in the loop */
+    struct fiber *fibers;      /* every fiber alive */
+    struct fiber *ready_first; /* the ready queue */
+    struct fiber *ready_last;
+    unsigned fiber_count;
+    int interrupts;            /* how many SIGINT or SIGTERM came */
+    bool exit_asked;           /* os.exit */
+    int exit_status;
+    void *spare_stacks;        /* stacks of ended fibers, kept for the next */
+
+    struct redactor *redactor; /* never NULL */
+    struct reporter *reporter; /* never NULL */
+    struct journal *journal;   /* NULL outside runs */
+    struct transfers *transfers; /* NULL until the first HTTP request */
+    struct host *local;        /* the operator's machine */
+    const struct binding_module *const *modules; /* what bindings_open registered: NULL-terminated */
+    char *program;             /* path of the running program */
+};
+
+/* The runtime of a Lua state. [-0, +0, -] */
+static inline struct runtime *runtime_of(lua_State *L)
+{
+    return *(struct runtime **)lua_getextraspace(L);
+}
+
+/* Makes a runtime: loop, Lua state with the standard libraries, redactor, plain reporter, local host.
+ * `program` is argv[0]. Returns NULL when the loop or Lua cannot be had. */
+struct runtime *runtime_new(const char *program);
+
+/* Cancels what still runs (bounded: five seconds), closes every handle and releases everything. */
+void runtime_free(struct runtime *runtime);
+
+/* Milliseconds of the monotonic clock, and microseconds since 1970. */
+uint64_t runtime_now(struct runtime *runtime);
+int64_t wall_clock_us(void);
+
+#endif

@@ -1,0 +1,106 @@
+/* Questions on /dev/tty. */
+#include "terminal.h"
+
+#include "fiber.h"
+#include "report.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <termios.h>
+#include <unistd.h>
+
+struct question {
+    uv_poll_t poll;
+    struct fiber *fiber;
+    int file;
+    bool readable;
+    struct termios before;
+};
+
+bool terminal_present(void)
+{
+    int file = open("/dev/tty", O_RDWR | O_CLOEXEC | O_NOCTTY);
+    if (file < 0)
+        return false;
+    close(file);
+    return true;
+}
+
+static void on_readable(uv_poll_t *poll, int status, int events)
+{
+    (void)status;
+    (void)events;
+    struct question *question = poll->data;
+    question->readable = true;
+    fiber_wake(question->fiber);
+}
+
+static void on_closed(uv_handle_t *handle)
+{
+    struct question *question = handle->data;
+    close(question->file);
+    free(question);
+}
+
+/* Reads until the newline. 1 = a line, 0 = end of input. */
+static int take(struct question *question, struct buffer *answer)
+{
+    char piece[256];
+    ssize_t length = read(question->file, piece, sizeof piece);
+    question->readable = false;
+    if (length < 0 && (errno == EAGAIN || errno == EINTR))
+        return -1;
+    if (length <= 0)
+        return 0;
+    char *end = memchr(piece, '\n', (size_t)length);
+    buffer_append(answer, piece, end ? (size_t)(end - piece) : (size_t)length);
+    explicit_bzero(piece, sizeof piece);
+    return end ? 1 : -1;
+}
+
+static bool read_answer(struct runtime *runtime, struct question *question, struct buffer *answer,
+                        struct failure *failure)
+{
+    for (;;) {
+        enum wait_outcome outcome = fiber_suspend(runtime, FIBER_NO_TIMEOUT);
+        if (outcome != WAIT_WOKEN)
+            return fiber_wait_failure(failure, outcome, "ask", 0);
+        int got = question->readable ? take(question, answer) : -1;
+        if (got == 1)
+            return true;
+        if (got == 0)
+            return failure_set(failure, "cancelled", "ask", "end of input at the question");
+    }
+}
+
+bool terminal_ask(struct runtime *runtime, const char *text, bool echo, struct buffer *answer,
+                  struct failure *failure)
+{
+    int file = open("/dev/tty", O_RDWR | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+    if (file < 0) {
+        failure_set(failure, "usage", "ask", "there is no terminal to ask on");
+        failure_hint(failure, "run it from a terminal, or give the answer by an option or parameter");
+        return false;
+    }
+    struct question *question = allocate_zeroed(1, sizeof *question);
+    question->file = file;
+    question->fiber = runtime->current;
+    tcgetattr(file, &question->before);
+    struct termios hidden = question->before;
+    if (!echo) {
+        hidden.c_lflag &= ~(tcflag_t)ECHO;
+        hidden.c_lflag |= ECHONL;
+        tcsetattr(file, TCSAFLUSH, &hidden);
+    }
+    report_say(runtime, "%s", text);
+    uv_poll_init(&runtime->loop, &question->poll, file);
+    question->poll.data = question;
+    uv_poll_start(&question->poll, UV_READABLE, on_readable);
+    bool done = read_answer(runtime, question, answer, failure);
+    if (!echo)
+        tcsetattr(file, TCSAFLUSH, &question->before);
+    uv_close((uv_handle_t *)&question->poll, on_closed);
+    return done;
+}

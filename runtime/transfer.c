@@ -1,0 +1,891 @@
+/* HTTP exchanges on the event loop: libcurl's multi-socket interface, libuv underneath, fibers above. */
+#include "transfer.h"
+
+#include "fiber.h"
+
+#include <ctype.h>
+#include <curl/curl.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#define KEPT_CONNECTIONS       256
+#define CONNECTIONS_A_HOST     128 /* Consul refuses a client's 201st */
+#define SPARE_HANDLES          16
+#define HEADER_LIMIT           ((size_t)256 << 10)
+#define FIRST_BACKOFF_MS       250
+#define LONGEST_BACKOFF_MS     5000
+#define LOOK_AT_CERTIFICATE_MS 3000
+
+/* A socket of curl's that libuv watches. */
+struct watch {
+    uv_poll_t poll;
+    curl_socket_t socket;
+    struct transfers *transfers;
+    struct watch *next, **link;
+};
+
+struct transfers {
+    struct runtime *runtime;
+    CURLM *multi;
+    uv_timer_t timer;
+    struct watch *watches;
+    struct transfer *active;
+    CURL *spare[SPARE_HANDLES];
+    unsigned spare_count;
+};
+
+/* One attempt. On the heap: what is left of it when the program ends is found through `active`. */
+struct transfer {
+    CURL *easy;
+    struct fiber *fiber;
+    const struct transfer_request *request;
+    struct transfer_answer *answer;
+    struct curl_slist *headers, *connect_to;
+    char *url; /* with server_name in the place of the host, or NULL */
+    size_t header_bytes, body_bytes, body_sent;
+    bool done, too_large;
+    int write_error;
+    CURLcode result;
+    char error[CURL_ERROR_SIZE];
+    struct transfer *next, **link;
+};
+
+/* --- the loop's side: sockets and the timer ------------------------------------------------------------------ */
+
+/* Which requests ended? Wakes their fibers; no more, for this runs inside callbacks of the loop. */
+static void collect_ended(struct transfers *transfers)
+{
+    int left;
+    const CURLMsg *message;
+    while ((message = curl_multi_info_read(transfers->multi, &left))) {
+        struct transfer *transfer = NULL;
+        if (message->msg != CURLMSG_DONE)
+            continue;
+        curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, (char **)&transfer);
+        transfer->result = message->data.result;
+        transfer->done = true;
+        fiber_wake(transfer->fiber);
+    }
+}
+
+static void drive(struct transfers *transfers, curl_socket_t socket, int events)
+{
+    int running;
+    curl_multi_socket_action(transfers->multi, socket, events, &running);
+    collect_ended(transfers);
+}
+
+static void on_ready(uv_poll_t *poll, int status, int events)
+{
+    struct watch *watch = poll->data;
+    int flags = status < 0 ? CURL_CSELECT_ERR : 0;
+    if (events & UV_READABLE)
+        flags |= CURL_CSELECT_IN;
+    if (events & UV_WRITABLE)
+        flags |= CURL_CSELECT_OUT;
+    drive(watch->transfers, watch->socket, flags); /* may close the watch */
+}
+
+static void on_timeout(uv_timer_t *timer)
+{
+    drive(timer->data, CURL_SOCKET_TIMEOUT, 0);
+}
+
+static void on_watch_closed(uv_handle_t *handle)
+{
+    free(handle->data);
+}
+
+static void watch_close(struct watch *watch)
+{
+    *watch->link = watch->next;
+    if (watch->next)
+        watch->next->link = watch->link;
+    uv_close((uv_handle_t *)&watch->poll, on_watch_closed);
+}
+
+static struct watch *watch_open(struct transfers *transfers, curl_socket_t socket)
+{
+    struct watch *watch = allocate_zeroed(1, sizeof *watch);
+    if (uv_poll_init_socket(&transfers->runtime->loop, &watch->poll, socket) != 0) {
+        free(watch);
+        return NULL;
+    }
+    watch->poll.data = watch;
+    watch->socket = socket;
+    watch->transfers = transfers;
+    watch->next = transfers->watches;
+    watch->link = &transfers->watches;
+    if (watch->next)
+        watch->next->link = &watch->next;
+    transfers->watches = watch;
+    return watch;
+}
+
+/* curl says which sockets it waits for. This comes during curl_multi_cleanup too. */
+static int on_socket(CURL *easy, curl_socket_t socket, int what, void *user, void *assigned)
+{
+    struct transfers *transfers = user;
+    struct watch *watch = assigned;
+    (void)easy;
+    if (what == CURL_POLL_REMOVE) {
+        if (watch) {
+            curl_multi_assign(transfers->multi, socket, NULL);
+            watch_close(watch);
+        }
+        return 0;
+    }
+    if (!watch) {
+        watch = watch_open(transfers, socket);
+        if (!watch)
+            return -1;
+        curl_multi_assign(transfers->multi, socket, watch);
+    }
+    int events = (what & CURL_POLL_IN ? UV_READABLE : 0) | (what & CURL_POLL_OUT ? UV_WRITABLE : 0);
+    return uv_poll_start(&watch->poll, events, on_ready) == 0 ? 0 : -1;
+}
+
+static int on_timer(CURLM *multi, long ms, void *user)
+{
+    struct transfers *transfers = user;
+    (void)multi;
+    if (uv_is_closing((uv_handle_t *)&transfers->timer))
+        return 0;
+    if (ms < 0)
+        uv_timer_stop(&transfers->timer);
+    else
+        uv_timer_start(&transfers->timer, on_timeout, (uint64_t)ms, 0);
+    return 0;
+}
+
+/* The first request makes all this: a run without HTTP does not pay for it. */
+static struct transfers *transfers_of(struct runtime *runtime)
+{
+    if (runtime->transfers)
+        return runtime->transfers;
+    if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
+        return NULL;
+    struct transfers *transfers = allocate_zeroed(1, sizeof *transfers);
+    transfers->runtime = runtime;
+    transfers->multi = curl_multi_init();
+    if (!transfers->multi || uv_timer_init(&runtime->loop, &transfers->timer) != 0) {
+        curl_multi_cleanup(transfers->multi);
+        free(transfers);
+        curl_global_cleanup();
+        return NULL;
+    }
+    transfers->timer.data = transfers;
+    curl_multi_setopt(transfers->multi, CURLMOPT_SOCKETFUNCTION, on_socket);
+    curl_multi_setopt(transfers->multi, CURLMOPT_SOCKETDATA, transfers);
+    curl_multi_setopt(transfers->multi, CURLMOPT_TIMERFUNCTION, on_timer);
+    curl_multi_setopt(transfers->multi, CURLMOPT_TIMERDATA, transfers);
+    curl_multi_setopt(transfers->multi, CURLMOPT_MAXCONNECTS, (long)KEPT_CONNECTIONS);
+    curl_multi_setopt(transfers->multi, CURLMOPT_MAX_HOST_CONNECTIONS, (long)CONNECTIONS_A_HOST);
+    runtime->transfers = transfers;
+    return transfers;
+}
+
+/* --- one attempt: what curl asks for and delivers ------------------------------------------------------------ */
+
+/* Children of the program must not inherit connections. */
+static curl_socket_t open_socket(void *user, curlsocktype purpose, struct curl_sockaddr *address)
+{
+    (void)user;
+    (void)purpose;
+    return socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
+}
+
+static bool write_all(int file, const char *bytes, size_t length)
+{
+    while (length > 0) {
+        ssize_t written = write(file, bytes, length);
+        if (written < 0 && errno == EINTR)
+            continue;
+        if (written < 0)
+            return false;
+        bytes += written;
+        length -= (size_t)written;
+    }
+    return true;
+}
+
+static size_t on_body(char *bytes, size_t size, size_t count, void *user)
+{
+    struct transfer *transfer = user;
+    const struct transfer_request *request = transfer->request;
+    size_t length = size * count;
+    size_t limit = request->answer_limit ? request->answer_limit : TRANSFER_ANSWER_LIMIT;
+    if (length > limit - transfer->body_bytes) {
+        transfer->too_large = true;
+        return 0;
+    }
+    transfer->body_bytes += length;
+    if (request->answer_file < 0 || transfer->answer->status >= 300)
+        buffer_append(&transfer->answer->body, bytes, length);
+    else if (!write_all(request->answer_file, bytes, length)) {
+        transfer->write_error = errno;
+        return 0;
+    }
+    return length;
+}
+
+static void headers_clear(struct transfer_answer *answer)
+{
+    for (size_t i = 0; i < answer->header_count; i++) {
+        free((char *)answer->headers[i].name);
+        free((char *)answer->headers[i].value);
+    }
+    answer->header_count = 0;
+}
+
+static char *copy_trimmed(const char *text, size_t length)
+{
+    while (length > 0 && isspace((unsigned char)*text))
+        text++, length--;
+    while (length > 0 && isspace((unsigned char)text[length - 1]))
+        length--;
+    char *copy = allocate(length + 1);
+    memcpy(copy, text, length);
+    copy[length] = '\0';
+    return copy;
+}
+
+static size_t on_header(char *bytes, size_t size, size_t count, void *user)
+{
+    struct transfer *transfer = user;
+    struct transfer_answer *answer = transfer->answer;
+    size_t length = size * count;
+    transfer->header_bytes += length;
+    if (transfer->header_bytes > HEADER_LIMIT) {
+        transfer->too_large = true;
+        return 0;
+    }
+    if (length >= 5 && memcmp(bytes, "HTTP/", 5) == 0) { /* also after 100 Continue: begin again */
+        long status = 0;
+        curl_easy_getinfo(transfer->easy, CURLINFO_RESPONSE_CODE, &status);
+        answer->status = (int)status;
+        headers_clear(answer);
+        return length;
+    }
+    const char *colon = memchr(bytes, ':', length);
+    if (!colon)
+        return length;
+    answer->headers = reallocate(answer->headers, (answer->header_count + 1) * sizeof *answer->headers);
+    answer->headers[answer->header_count++] = (struct transfer_header){
+        .name = copy_trimmed(bytes, (size_t)(colon - bytes)),
+        .value = copy_trimmed(colon + 1, length - (size_t)(colon - bytes) - 1),
+    };
+    return length;
+}
+
+static size_t on_send(char *bytes, size_t size, size_t count, void *user)
+{
+    struct transfer *transfer = user;
+    ssize_t got;
+    do
+        got = pread(transfer->request->body_file, bytes, size * count, (off_t)transfer->body_sent);
+    while (got < 0 && errno == EINTR);
+    if (got < 0)
+        return CURL_READFUNC_ABORT;
+    transfer->body_sent += (size_t)got;
+    return (size_t)got;
+}
+
+static int on_seek(void *user, curl_off_t offset, int origin)
+{
+    struct transfer *transfer = user;
+    if (origin != SEEK_SET)
+        return CURL_SEEKFUNC_CANTSEEK;
+    transfer->body_sent = (size_t)offset;
+    return CURL_SEEKFUNC_OK;
+}
+
+/* --- URLs ---------------------------------------------------------------------------------------------------- */
+
+static char *url_part(CURLU *url, CURLUPart part)
+{
+    char *text = NULL;
+    if (curl_url_get(url, part, &text, part == CURLUPART_PORT ? CURLU_DEFAULT_PORT : 0) != CURLUE_OK)
+        return NULL;
+    return text;
+}
+
+void transfer_show_url(const char *url, struct buffer *out)
+{
+    CURLU *parsed = curl_url();
+    char *text = NULL;
+    if (parsed && curl_url_set(parsed, CURLUPART_URL, url, 0) == CURLUE_OK) {
+        curl_url_set(parsed, CURLUPART_USER, NULL, 0);
+        curl_url_set(parsed, CURLUPART_PASSWORD, NULL, 0);
+        text = url_part(parsed, CURLUPART_URL);
+    }
+    buffer_append_text(out, text ? text : "(not a URL)");
+    curl_free(text);
+    curl_url_cleanup(parsed);
+}
+
+bool transfer_is_loopback(const char *url)
+{
+    CURLU *parsed = curl_url();
+    char *host = NULL;
+    if (parsed && curl_url_set(parsed, CURLUPART_URL, url, 0) == CURLUE_OK)
+        host = url_part(parsed, CURLUPART_HOST);
+    bool loopback = host && (strcasecmp(host, "localhost") == 0 || strncmp(host, "127.", 4) == 0 ||
+                             strcmp(host, "[::1]") == 0);
+    curl_free(host);
+    curl_url_cleanup(parsed);
+    return loopback;
+}
+
+/* "10.0.0.1:8500", or the path of the Unix socket: who did not answer. */
+static void show_peer(const struct transfer_request *request, char *out, size_t size)
+{
+    CURLU *url = curl_url();
+    char *host = NULL, *port = NULL;
+    if (url && curl_url_set(url, CURLUPART_URL, request->url, 0) == CURLUE_OK) {
+        host = url_part(url, CURLUPART_HOST);
+        port = url_part(url, CURLUPART_PORT);
+    }
+    if (request->target.unix_socket)
+        snprintf(out, size, "%s", request->target.unix_socket);
+    else
+        snprintf(out, size, "%s:%s", host ? host : "?", port ? port : "?");
+    curl_free(host);
+    curl_free(port);
+    curl_url_cleanup(url);
+}
+
+/* curl verifies the certificate against the URL's host: where another name must be in it, that name goes into the
+ * URL, and the connection to where the URL said. */
+static void name_server(struct transfer *transfer)
+{
+    const struct transfer_request *request = transfer->request;
+    CURLU *url = curl_url();
+    char *host = NULL, *port = NULL, *text = NULL;
+    struct buffer line = {0};
+    if (!url || curl_url_set(url, CURLUPART_URL, request->url, 0) != CURLUE_OK)
+        goto done;
+    host = url_part(url, CURLUPART_HOST);
+    port = url_part(url, CURLUPART_PORT);
+    if (!host || !port || curl_url_set(url, CURLUPART_HOST, request->target.server_name, 0) != CURLUE_OK)
+        goto done;
+    text = url_part(url, CURLUPART_URL);
+    if (!text)
+        goto done;
+    transfer->url = copy_text(text);
+    buffer_format(&line, "%s:%s:%s:%s", request->target.server_name, port, host, port);
+    transfer->connect_to = curl_slist_append(NULL, buffer_text(&line));
+    buffer_clear(&line);
+    buffer_format(&line, "Host: %s:%s", host, port);
+    transfer->headers = curl_slist_append(transfer->headers, buffer_text(&line));
+done:
+    buffer_free(&line);
+    curl_free(text);
+    curl_free(host);
+    curl_free(port);
+    curl_url_cleanup(url);
+}
+
+/* --- setting up an attempt ----------------------------------------------------------------------------------- */
+
+static bool has_header(const struct transfer_request *request, const char *name)
+{
+    for (size_t i = 0; i < request->header_count; i++)
+        if (strcasecmp(request->headers[i].name, name) == 0)
+            return true;
+    return false;
+}
+
+static void add_headers(struct transfer *transfer)
+{
+    const struct transfer_request *request = transfer->request;
+    struct buffer line = {0};
+    for (size_t i = 0; i < request->header_count; i++) {
+        buffer_clear(&line);
+        /* A header without a value needs the semicolon, or curl takes it for "do not send". */
+        buffer_format(&line, request->headers[i].value[0] ? "%s: %s" : "%s;%s", request->headers[i].name,
+                      request->headers[i].value);
+        transfer->headers = curl_slist_append(transfer->headers, buffer_text(&line));
+    }
+    buffer_wipe(&line);
+    if (!has_header(request, "Content-Type")) /* curl would say that the body is a form */
+        transfer->headers = curl_slist_append(transfer->headers, "Content-Type:");
+    transfer->headers = curl_slist_append(transfer->headers, "Expect:"); /* or large bodies wait a second */
+    curl_easy_setopt(transfer->easy, CURLOPT_HTTPHEADER, transfer->headers);
+}
+
+static void set_target(CURL *easy, const struct transfer_target *target, const char *url)
+{
+    if (target->unix_socket)
+        curl_easy_setopt(easy, CURLOPT_UNIX_SOCKET_PATH, target->unix_socket);
+    if (target->unix_socket || transfer_is_loopback(url))
+        curl_easy_setopt(easy, CURLOPT_PROXY, ""); /* whatever the environment says */
+    if (target->ca)
+        curl_easy_setopt(easy, CURLOPT_CAINFO, target->ca);
+    if (target->ca_path)
+        curl_easy_setopt(easy, CURLOPT_CAPATH, target->ca_path);
+    if (target->ca_path && !target->ca)
+        curl_easy_setopt(easy, CURLOPT_CAINFO, NULL);
+    if (target->ca && !target->ca_path)
+        curl_easy_setopt(easy, CURLOPT_CAPATH, NULL);
+    if (target->cert)
+        curl_easy_setopt(easy, CURLOPT_SSLCERT, target->cert);
+    if (target->key)
+        curl_easy_setopt(easy, CURLOPT_SSLKEY, target->key);
+    if (target->user) {
+        curl_easy_setopt(easy, CURLOPT_HTTPAUTH, (long)CURLAUTH_BASIC);
+        curl_easy_setopt(easy, CURLOPT_USERNAME, target->user);
+        curl_easy_setopt(easy, CURLOPT_PASSWORD, target->password ? target->password : "");
+    }
+    curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, target->insecure ? 0L : 1L);
+    curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, target->insecure ? 0L : 2L);
+}
+
+static void set_method(struct transfer *transfer)
+{
+    const struct transfer_request *request = transfer->request;
+    CURL *easy = transfer->easy;
+    if (request->body_file >= 0) {
+        struct stat file;
+        curl_easy_setopt(easy, CURLOPT_UPLOAD, 1L);
+        if (fstat(request->body_file, &file) == 0)
+            curl_easy_setopt(easy, CURLOPT_INFILESIZE_LARGE, (curl_off_t)file.st_size);
+        curl_easy_setopt(easy, CURLOPT_READFUNCTION, on_send);
+        curl_easy_setopt(easy, CURLOPT_READDATA, transfer);
+        curl_easy_setopt(easy, CURLOPT_SEEKFUNCTION, on_seek);
+        curl_easy_setopt(easy, CURLOPT_SEEKDATA, transfer);
+    } else if (request->body || strcmp(request->method, "PUT") == 0 || strcmp(request->method, "POST") == 0) {
+        curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE,
+                         (curl_off_t)(request->body ? request->body_length : 0));
+        curl_easy_setopt(easy, CURLOPT_POSTFIELDS, request->body ? request->body : "");
+    } else if (strcmp(request->method, "HEAD") == 0)
+        curl_easy_setopt(easy, CURLOPT_NOBODY, 1L);
+    curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, request->method);
+}
+
+static void set_common(CURL *easy, const char *url, uint64_t connect_timeout_ms)
+{
+    curl_easy_setopt(easy, CURLOPT_URL, url);
+    curl_easy_setopt(easy, CURLOPT_PATH_AS_IS, 1L); /* a key may hold ".." */
+    curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
+    curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L);
+    curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
+    curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
+    curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L); /* or giving up waits for a resolver thread */
+    curl_easy_setopt(easy, CURLOPT_TCP_KEEPALIVE, 1L);
+    curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, open_socket);
+    curl_easy_setopt(easy, CURLOPT_USERAGENT, "moonbook/" MOONBOOK_VERSION);
+    curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS,
+                     (long)(connect_timeout_ms ? connect_timeout_ms : TRANSFER_CONNECT_TIMEOUT_MS));
+}
+
+static void set_up(struct transfer *transfer)
+{
+    const struct transfer_request *request = transfer->request;
+    CURL *easy = transfer->easy;
+    if (request->target.server_name)
+        name_server(transfer);
+    add_headers(transfer);
+    set_common(easy, transfer->url ? transfer->url : request->url, request->connect_timeout_ms);
+    set_target(easy, &request->target, request->url);
+    set_method(transfer);
+    curl_easy_setopt(easy, CURLOPT_CONNECT_TO, transfer->connect_to);
+    curl_easy_setopt(easy, CURLOPT_FRESH_CONNECT, request->once ? 1L : 0L);
+    curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, transfer->error);
+    curl_easy_setopt(easy, CURLOPT_PRIVATE, transfer);
+    curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_body);
+    curl_easy_setopt(easy, CURLOPT_WRITEDATA, transfer);
+    curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, on_header);
+    curl_easy_setopt(easy, CURLOPT_HEADERDATA, transfer);
+    curl_easy_setopt(easy, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
+}
+
+/* --- the life of an attempt ---------------------------------------------------------------------------------- */
+
+static struct transfer *transfer_new(struct transfers *transfers)
+{
+    CURL *easy = transfers->spare_count > 0 ? transfers->spare[--transfers->spare_count] : curl_easy_init();
+    if (!easy)
+        return NULL;
+    struct transfer *transfer = allocate_zeroed(1, sizeof *transfer);
+    transfer->easy = easy;
+    transfer->fiber = transfers->runtime->current;
+    transfer->next = transfers->active;
+    transfer->link = &transfers->active;
+    if (transfer->next)
+        transfer->next->link = &transfer->next;
+    transfers->active = transfer;
+    return transfer;
+}
+
+/* Headers hold tokens: they are overwritten before their memory goes back. */
+static void free_headers(struct curl_slist *headers)
+{
+    for (struct curl_slist *line = headers; line; line = line->next)
+        explicit_bzero(line->data, strlen(line->data));
+    curl_slist_free_all(headers);
+}
+
+static void transfer_free(struct transfers *transfers, struct transfer *transfer)
+{
+    curl_multi_remove_handle(transfers->multi, transfer->easy);
+    curl_easy_reset(transfer->easy);
+    if (transfers->spare_count < SPARE_HANDLES)
+        transfers->spare[transfers->spare_count++] = transfer->easy;
+    else
+        curl_easy_cleanup(transfer->easy);
+    free_headers(transfer->headers);
+    curl_slist_free_all(transfer->connect_to);
+    free(transfer->url);
+    *transfer->link = transfer->next;
+    if (transfer->next)
+        transfer->next->link = transfer->link;
+    free(transfer);
+}
+
+/* Starts it and waits for its end. Anything but WAIT_WOKEN: it did not end. */
+static enum wait_outcome run(struct transfers *transfers, struct transfer *transfer, uint64_t deadline)
+{
+    struct runtime *runtime = transfers->runtime;
+    if (curl_multi_add_handle(transfers->multi, transfer->easy) != CURLM_OK) {
+        transfer->done = true;
+        transfer->result = CURLE_FAILED_INIT;
+        return WAIT_WOKEN;
+    }
+    drive(transfers, CURL_SOCKET_TIMEOUT, 0); /* begin now, not in the loop's next round */
+    while (!transfer->done) {
+        uint64_t now = runtime_now(runtime);
+        enum wait_outcome outcome = now < deadline ? fiber_suspend(runtime, deadline - now) : WAIT_TIMEOUT;
+        if (outcome != WAIT_WOKEN && !transfer->done)
+            return outcome;
+    }
+    return WAIT_WOKEN;
+}
+
+/* --- failures ------------------------------------------------------------------------------------------------ */
+
+/* What a certificate that did not verify says of itself: "CN = x, issued by CN = y, until DATE". A second handshake
+ * without verification reads it; no request is sent over it. Empty where it cannot be had. */
+static void look_at_certificate(struct transfers *transfers, const struct transfer_request *request,
+                                struct buffer *out)
+{
+    struct transfer_answer answer = {0};
+    struct transfer_request look = *request;
+    struct curl_certinfo *chain = NULL;
+    look.target.insecure = true;
+    look.target.user = NULL;
+    look.header_count = 0;
+    struct transfer *transfer = transfer_new(transfers);
+    if (!transfer)
+        return;
+    transfer->request = &look;
+    transfer->answer = &answer;
+    set_up(transfer);
+    curl_easy_setopt(transfer->easy, CURLOPT_CONNECT_ONLY, 1L);
+    curl_easy_setopt(transfer->easy, CURLOPT_CERTINFO, 1L);
+    if (run(transfers, transfer, runtime_now(transfers->runtime) + LOOK_AT_CERTIFICATE_MS) == WAIT_WOKEN &&
+        transfer->result == CURLE_OK &&
+        curl_easy_getinfo(transfer->easy, CURLINFO_CERTINFO, &chain) == CURLE_OK && chain->num_of_certs > 0) {
+        static const char *const parts[][2] = {{"Subject:", "subject "},
+                                               {"X509v3 Subject Alternative Name:", ", for "},
+                                               {"Issuer:", ", issued by "},
+                                               {"Expire date:", ", until "}};
+        for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++)
+            for (struct curl_slist *line = chain->certinfo[0]; line; line = line->next)
+                if (strncmp(line->data, parts[i][0], strlen(parts[i][0])) == 0)
+                    buffer_format(out, "%s%.200s", parts[i][1], line->data + strlen(parts[i][0]));
+    }
+    transfer_free(transfers, transfer);
+    transfer_answer_free(&answer);
+}
+
+static bool fail_certificate(struct transfers *transfers, const struct transfer_request *request,
+                             const char *error, struct failure *failure)
+{
+    char peer[256];
+    struct buffer shown = {0};
+    const char *trusted = request->target.ca        ? request->target.ca
+                          : request->target.ca_path ? request->target.ca_path
+                                                    : "the system's authorities";
+    show_peer(request, peer, sizeof peer);
+    look_at_certificate(transfers, request, &shown);
+    failure_set(failure, "unreachable", request->op,
+                "the certificate of %s%s%s%s does not verify against %s: %s", peer, shown.length ? " (" : "",
+                buffer_text(&shown), shown.length ? ")" : "", trusted, error);
+    failure_hint(failure,
+                 "name the authority that issued it with ca=, or the name it is for with server_name=");
+    buffer_free(&shown);
+    return false;
+}
+
+static bool fail_timeout(const struct transfer_request *request, bool connected, uint64_t waited_ms,
+                         struct failure *failure)
+{
+    char peer[256];
+    show_peer(request, peer, sizeof peer);
+    failure_set(failure, "timeout", request->op,
+                connected ? "%s did not answer in full within %.1f s" : "no connection to %s within %.1f s",
+                peer, (double)waited_ms / 1000);
+    return false;
+}
+
+static bool fail_connect(const struct transfer *transfer, const char *peer, struct failure *failure)
+{
+    const struct transfer_request *request = transfer->request;
+    long number = 0;
+    curl_easy_getinfo(transfer->easy, CURLINFO_OS_ERRNO, &number);
+    failure_set(failure, "unreachable", request->op, "cannot connect to %s: %s", peer,
+                number ? strerror((int)number) : transfer->error);
+    if (number == ECONNREFUSED)
+        failure_hint(failure, "see whether the server runs and listens on that address");
+    return false;
+}
+
+/* The TLS errors that have a next step of their own. */
+static bool fail_tls(const struct transfer *transfer, const char *peer, struct failure *failure)
+{
+    const struct transfer_target *target = &transfer->request->target;
+    const char *op = transfer->request->op;
+    switch (transfer->result) {
+    case CURLE_SSL_CERTPROBLEM:
+        return failure_set(failure, "failed", op, "the client certificate %s (key %s) cannot be used: %s",
+                           target->cert ? target->cert : "?", target->key ? target->key : "in the same file",
+                           transfer->error);
+    case CURLE_SSL_CACERT_BADFILE:
+        return failure_set(failure, "failed", op, "the authorities in %s cannot be read: %s",
+                           target->ca        ? target->ca
+                           : target->ca_path ? target->ca_path
+                                             : "the system's store",
+                           transfer->error);
+    default:
+        failure_set(failure, "unreachable", op, "no TLS with %s: %s", peer, transfer->error);
+        if (strstr(transfer->error, "wrong version number"))
+            failure_hint(failure, "the server seems to speak plain http there");
+        else if (strstr(transfer->error, "alert"))
+            failure_hint(failure, "the server refused: it may want a client certificate (cert=, key=)");
+        return false;
+    }
+}
+
+/* Why the attempt ended without an answer. */
+static bool fail_result(struct transfers *transfers, const struct transfer *transfer, uint64_t waited_ms,
+                        struct failure *failure)
+{
+    const struct transfer_request *request = transfer->request;
+    const char *op = request->op;
+    const char *error = transfer->error[0] ? transfer->error : curl_easy_strerror(transfer->result);
+    char peer[256];
+    show_peer(request, peer, sizeof peer);
+    if (transfer->too_large)
+        return failure_set(failure, "invalid", op, "the answer of %s is larger than %zu bytes", peer,
+                           request->answer_limit ? request->answer_limit : TRANSFER_ANSWER_LIMIT);
+    switch (transfer->result) {
+    case CURLE_COULDNT_RESOLVE_HOST:
+    case CURLE_COULDNT_RESOLVE_PROXY:
+        failure_set(failure, "unreachable", op, "cannot reach %s: %s", peer, error);
+        failure_hint(failure, "check the name and this machine's DNS");
+        return false;
+    case CURLE_COULDNT_CONNECT:
+        return fail_connect(transfer, peer, failure);
+    case CURLE_OPERATION_TIMEDOUT:
+        return fail_timeout(request, false, waited_ms, failure);
+    case CURLE_PEER_FAILED_VERIFICATION:
+        return fail_certificate(transfers, request, error, failure);
+    case CURLE_SSL_CONNECT_ERROR:
+    case CURLE_SSL_CERTPROBLEM:
+    case CURLE_SSL_CACERT_BADFILE:
+        return fail_tls(transfer, peer, failure);
+    case CURLE_URL_MALFORMAT:
+        return failure_set(failure, "usage", op, "not a URL that can be asked: %s", error);
+    case CURLE_UNSUPPORTED_PROTOCOL: /* HTTP/0.9 and garbage; other schemes were refused before */
+    case CURLE_WEIRD_SERVER_REPLY:
+        return failure_set(failure, "invalid", op, "%s does not answer in HTTP: %s", peer, error);
+    case CURLE_WRITE_ERROR:
+        if (transfer->write_error)
+            return failure_errno(failure, transfer->write_error, op, "cannot write the answer of %s", peer);
+        /* fall through */
+    default:
+        return failure_set(failure, "unreachable", op, "the exchange with %s broke off: %s", peer, error);
+    }
+}
+
+/* --- the exchange: attempts, with pauses between them --------------------------------------------------------- */
+
+/* Control characters in a header would begin another one. */
+static bool check_request(const struct transfer_request *request, struct failure *failure)
+{
+    CURLU *url = curl_url();
+    CURLUcode code = url ? curl_url_set(url, CURLUPART_URL, request->url, 0) : CURLUE_OUT_OF_MEMORY;
+    char *scheme = code == CURLUE_OK ? url_part(url, CURLUPART_SCHEME) : NULL;
+    bool web = scheme && (strcasecmp(scheme, "http") == 0 || strcasecmp(scheme, "https") == 0);
+    curl_free(scheme);
+    curl_url_cleanup(url);
+    if (!web)
+        return failure_set(failure, "usage", request->op, "not an http or https URL%s%s",
+                           code == CURLUE_OK ? "" : ": ", code == CURLUE_OK ? "" : curl_url_strerror(code));
+    for (size_t i = 0; i < request->header_count; i++) {
+        const struct transfer_header *header = &request->headers[i];
+        if (strpbrk(header->value, "\r\n") || !header->name[0] || strpbrk(header->name, "\r\n: \t;"))
+            return failure_set(failure, "usage", request->op,
+                               "a header cannot be sent: its name or value holds a line break, or the name a "
+                               "colon or blank");
+    }
+    return true;
+}
+
+static bool is_answer(const struct transfer_request *request, int status)
+{
+    for (const int *answer = request->answers; answer && *answer; answer++)
+        if (*answer == status)
+            return true;
+    return false;
+}
+
+/* How long a 429 or 503 asks to wait: seconds or a date; -1 where it does not say. */
+static int64_t retry_after_ms(const struct transfer_answer *answer)
+{
+    const char *text = transfer_answer_header(answer, "Retry-After");
+    if (!text || !*text)
+        return -1;
+    char *end;
+    errno = 0;
+    long long seconds = strtoll(text, &end, 10);
+    if (*end == '\0' && errno == 0 && seconds >= 0 && seconds < INT32_MAX)
+        return seconds * 1000;
+    time_t when = curl_getdate(text, NULL), now = time(NULL);
+    if (when == (time_t)-1)
+        return -1;
+    return when > now ? (int64_t)(when - now) * 1000 : 0;
+}
+
+enum attempt { ATTEMPT_ANSWERED, ATTEMPT_FAILED, ATTEMPT_AGAIN };
+
+static enum attempt attempt(struct transfers *transfers, const struct transfer_request *request,
+                            uint64_t deadline, struct transfer_answer *answer, struct failure *failure)
+{
+    uint64_t started = runtime_now(transfers->runtime);
+    enum attempt ended = ATTEMPT_FAILED;
+    struct transfer *transfer = transfer_new(transfers);
+    if (!transfer) {
+        failure_set(failure, "failed", request->op, "curl cannot make a handle");
+        return ATTEMPT_FAILED;
+    }
+    transfer->request = request;
+    transfer->answer = answer;
+    set_up(transfer);
+    enum wait_outcome outcome = run(transfers, transfer, deadline);
+    uint64_t waited = runtime_now(transfers->runtime) - started;
+    if (outcome == WAIT_TIMEOUT) {
+        curl_off_t connected = 0;
+        curl_easy_getinfo(transfer->easy, CURLINFO_PRETRANSFER_TIME_T, &connected);
+        fail_timeout(request, connected > 0, waited, failure);
+    } else if (outcome != WAIT_WOKEN)
+        fiber_wait_failure(failure, outcome, request->op, waited);
+    else if (transfer->result != CURLE_OK) {
+        fail_result(transfers, transfer, waited, failure);
+        ended = transfer->result == CURLE_COULDNT_CONNECT ? ATTEMPT_AGAIN : ATTEMPT_FAILED;
+    } else {
+        int status = answer->status;
+        bool busy = (status == 429 || (status >= 502 && status <= 504)) && !is_answer(request, status);
+        ended = busy ? ATTEMPT_AGAIN : ATTEMPT_ANSWERED;
+    }
+    transfer_free(transfers, transfer);
+    return ended;
+}
+
+/* The pause before the next attempt; -1 when there will be none: nothing left to try, or no time for it. */
+static int64_t pause_before_retry(struct runtime *runtime, const struct transfer_request *request,
+                                  unsigned tried, const struct transfer_answer *answer, uint64_t deadline)
+{
+    if (!request->reads || tried >= request->retries || request->answer_file >= 0)
+        return -1;
+    int64_t pause = answer->status ? retry_after_ms(answer) : -1;
+    if (pause < 0) {
+        pause = (int64_t)FIRST_BACKOFF_MS << (tried < 10 ? tried : 10);
+        if (pause > LONGEST_BACKOFF_MS)
+            pause = LONGEST_BACKOFF_MS;
+    }
+    return runtime_now(runtime) + (uint64_t)pause < deadline ? pause : -1;
+}
+
+/* May the request go out at all? */
+static bool admit(struct runtime *runtime, const struct transfer_request *request, struct failure *failure)
+{
+    if (!runtime->current || lua_gc(runtime->L, LUA_GCCOUNT) < 0) /* __gc: do not even begin */
+        return fiber_wait_failure(failure, WAIT_REFUSED, request->op, 0);
+    if (runtime->options.check && !request->reads)
+        return failure_set(failure, "failed", request->op,
+                           "bug: a request that is no read would be sent under --check");
+    if (!check_request(request, failure))
+        return false;
+    if (!transfers_of(runtime))
+        return failure_set(failure, "failed", request->op, "curl cannot be set up");
+    return true;
+}
+
+bool transfer_perform(struct runtime *runtime, const struct transfer_request *request,
+                      struct transfer_answer *answer, struct failure *failure)
+{
+    memset(answer, 0, sizeof *answer);
+    if (!admit(runtime, request, failure))
+        return false;
+    uint64_t deadline =
+        runtime_now(runtime) + (request->timeout_ms ? request->timeout_ms : TRANSFER_TIMEOUT_MS);
+    for (unsigned tried = 0;; tried++) {
+        enum attempt ended = attempt(runtime->transfers, request, deadline, answer, failure);
+        if (ended != ATTEMPT_AGAIN)
+            return ended == ATTEMPT_ANSWERED;
+        int64_t pause = pause_before_retry(runtime, request, tried, answer, deadline);
+        if (pause < 0)
+            return answer->status != 0; /* 429 or 503: the caller's to judge; else why it could not connect */
+        enum wait_outcome outcome = fiber_sleep(runtime, (uint64_t)pause);
+        if (outcome != WAIT_TIMEOUT)
+            return fiber_wait_failure(failure, outcome, request->op, (uint64_t)pause);
+        transfer_answer_free(answer);
+    }
+}
+
+void transfer_answer_free(struct transfer_answer *answer)
+{
+    headers_clear(answer);
+    free(answer->headers);
+    buffer_wipe(&answer->body); /* answers may hold tokens */
+    memset(answer, 0, sizeof *answer);
+}
+
+const char *transfer_answer_header(const struct transfer_answer *answer, const char *name)
+{
+    for (size_t i = 0; i < answer->header_count; i++)
+        if (strcasecmp(answer->headers[i].name, name) == 0)
+            return answer->headers[i].value;
+    return NULL;
+}
+
+static void on_timer_closed(uv_handle_t *handle)
+{
+    free(handle->data);
+}
+
+void transfers_free(struct runtime *runtime)
+{
+    struct transfers *transfers = runtime->transfers;
+    if (!transfers)
+        return;
+    runtime->transfers = NULL;
+    while (transfers->active) /* fibers that did not end in time: their stacks are gone or going */
+        transfer_free(transfers, transfers->active);
+    while (transfers->spare_count > 0)
+        curl_easy_cleanup(transfers->spare[--transfers->spare_count]);
+    curl_multi_cleanup(transfers->multi); /* calls on_socket and on_timer */
+    while (transfers->watches)
+        watch_close(transfers->watches);
+    uv_close((uv_handle_t *)&transfers->timer, on_timer_closed);
+    curl_global_cleanup();
+}
