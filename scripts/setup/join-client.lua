@@ -1,0 +1,191 @@
+-- Joins the machine that it runs on to a Nomad cluster: package repository, packages, folders, configuration,
+-- DNS, services, and the proof that the cluster sees it. A second run changes nothing; after an interruption
+-- the next run goes on with what is missing.
+
+local agents = require "agents"
+
+local CONSUL_CONFIG = "/etc/consul.d/consul.hcl"
+local NOMAD_CONFIG = "/etc/nomad.d/nomad.hcl"
+
+-- Everything that can be known to be wrong is looked at before anything is changed.
+local function check_input(p)
+  if not p.address then
+    error { message = "the machine has no default route, so its address is not known",
+            hint = "give it with --set address=10.0.0.7" }
+  end
+  local id = host.os.id
+  if id ~= "debian" and id ~= "ubuntu" then
+    error { message = "this runbook is for Debian and Ubuntu, the host runs " .. tostring(host.os.name or id),
+            hint = "install the packages by hand; the other steps are in the runbook" }
+  end
+  for name, path in pairs { consul_hcl = p.consul_hcl, nomad_hcl = p.nomad_hcl } do
+    local text = host("local").file.read(path)
+    if not text then
+      error { message = ("%s: there is no file %s"):format(name, path),
+              hint = "copy it from a host that is a member: /etc/consul.d/consul.hcl, /etc/nomad.d/nomad.hcl" }
+    end
+    local product = name:match "^%a+"
+    local folder = text:match '\n%s*data_dir%s*=%s*"([^"\n]*)"' or text:match '^%s*data_dir%s*=%s*"([^"\n]*)"'
+    local wanted = p.data_dir .. "/" .. product
+    if folder ~= wanted then
+      error { message = ("%s: data_dir is %s, but this run makes %s"):format(path, folder or "not set", wanted),
+              hint = ('write data_dir = "%s" there, or give another --set data_dir='):format(wanted) }
+    end
+  end
+end
+
+local function add_repository(p)
+  apt.repository { "hashicorp", uri = p.repository, suite = p.suite, components = { "main" },
+    key = p.key, fingerprints = p.fingerprints,
+    comment = ("Added %s by %s"):format(os.date "%Y-%m-%d", os.getenv "SUDO_USER" or os.getenv "USER" or "root") }
+end
+
+local function install_packages(p)
+  apt.installed { "consul", version = p.consul_version, brings = {
+    users = { "consul" }, groups = { "consul" }, units = { "consul.service" },
+    files = { "/etc/consul.d", CONSUL_CONFIG } } }
+  apt.installed { "nomad", version = p.nomad_version, brings = {
+    units = { "nomad.service" }, files = { "/etc/nomad.d", NOMAD_CONFIG } } }
+end
+
+local function make_folders(p)
+  file.directory { p.data_dir .. "/consul", owner = "consul", group = "consul", mode = "0755" }
+  file.directory { p.data_dir .. "/nomad", owner = "root", group = "root", mode = "0755" }
+end
+
+-- A service is stopped only where its data folder moves: two folders with one node's identity confuse the cluster.
+local function stop_if_data_moves(p)
+  local places = {
+    consul = function() return consul.agent.read_agent_self().DebugConfig.DataDir end,
+    nomad = function() return agents.nomad(p.address).agent.read_agent_self().config.DataDir end,
+  }
+  for _, name in ipairs { "nomad", "consul" } do
+    local unit = systemd.status(name)
+    if unit and unit.active == "active" then
+      local answered, folder = pcall(places[name])
+      local wanted = p.data_dir .. "/" .. name
+      if answered and folder and folder ~= wanted then
+        log(("%s keeps its data in %s; it is stopped, as %s is its folder now"):format(name, folder, wanted))
+        systemd.stopped { name }
+      end
+    end
+  end
+end
+
+-- Both programs merge every *.hcl and *.json of their folder.
+local function warn_of_others(path)
+  local folder = path:match "^(.*)/"
+  for _, pattern in ipairs { "/*.hcl", "/*.json" } do
+    for _, other in ipairs(file.glob(folder .. pattern)) do
+      if other ~= path then warn(("%s is read as well: make sure that it belongs there"):format(other)) end
+    end
+  end
+end
+
+-- The files stand where the packages put their defaults (a one-node server, for Nomad), which so do not survive.
+local function place_configuration(p)
+  stop_if_data_moves(p)
+  file.present { CONSUL_CONFIG, source = p.consul_hcl, owner = "root", group = "consul", mode = "0640",
+    validate = { "consul", "validate", "-config-format=hcl", "%s" } }
+  file.present { NOMAD_CONFIG, source = p.nomad_hcl, owner = "root", group = "root", mode = "0640",
+    validate = { "nomad", "config", "validate", "%s" } }
+  warn_of_others(CONSUL_CONFIG)
+  warn_of_others(NOMAD_CONFIG)
+end
+
+local function forward_dns(p)
+  local lines = {}
+  for _, server in ipairs(p.consul_dns) do lines[#lines + 1] = "server=/consul/" .. server end
+  apt.installed { "dnsmasq", brings = { units = { "dnsmasq.service" }, files = { "/etc/dnsmasq.conf" } } }
+  file.line { "/etc/dnsmasq.conf", line = lines, matching = "^server=/consul/",
+    validate = { "dnsmasq", "--test", "--conf-file=-" } }
+  systemd.enabled { "dnsmasq" }
+  local started, problem = pcall(systemd.running, { "dnsmasq", fresh = { "/etc/dnsmasq.conf" }, stable = "2s" })
+  if started then return end
+  local resolved = systemd.status "systemd-resolved"
+  if resolved and resolved.active == "active" and tostring(problem):find "in use" then
+    problem.hint = "systemd-resolved holds port 53: write DNSStubListener=no to /etc/systemd/resolved.conf, " ..
+      "systemctl restart systemd-resolved, then run this again"
+  end
+  error(problem, 0)
+end
+
+local function start_services()
+  systemd.enabled { "consul", "nomad" }
+  systemd.running { "consul", fresh = { CONSUL_CONFIG }, stable = "3s", timeout = "90s" }
+  systemd.running { "nomad", fresh = { NOMAD_CONFIG }, stable = "3s", timeout = "90s" }
+end
+
+-- Consul's view: the service nomad-client, registered by this node at this address.
+local function find_in_catalog(p)
+  local node = consul.agent.read_agent_self().Config.NodeName
+  local seen = "no nomad-client of " .. node
+  for _, entry in ipairs(consul.catalog.list_service_nodes "nomad-client") do
+    local address = entry.ServiceAddress ~= "" and entry.ServiceAddress or entry.Address
+    if entry.Node == node and address == p.address then return entry end
+    if entry.Node == node then seen = ("nomad-client of %s at %s"):format(node, address) end
+  end
+  return false, seen .. ", not at " .. p.address
+end
+
+-- Nomad's view: a node of this address that takes work.
+local function find_in_nodes(p)
+  local seen = "no node with address " .. p.address
+  for _, node in ipairs(agents.nomad(p.address).nodes.list_nodes()) do
+    if node.Address == p.address and node.Status == "ready" then return node end
+    if node.Address == p.address then seen = ("node %s is %s"):format(node.Name, node.Status) end
+  end
+  return false, seen
+end
+
+local function prove(p)
+  local entry = wait { function() return find_in_catalog(p) end, timeout = p.patience, every = "500ms",
+    what = "nomad-client of this host in Consul's catalog" }
+  local node = wait { function() return find_in_nodes(p) end, timeout = p.patience, every = "500ms",
+    what = "this host among Nomad's nodes, ready" }
+  if checking() then return end
+  columns {
+    { "in", "name", "address", "state" },
+    { "consul", entry.Node, p.address, entry.ServiceID },
+    { "nomad", node.Name, node.Address, node.Status },
+  }
+end
+
+return {
+  about = "join this machine to the cluster: repository, packages, configuration, DNS, services, proof",
+  params = {
+    { "consul_hcl", "path", required = true, about = "Consul's configuration, ready for this host" },
+    { "nomad_hcl", "path", required = true, about = "Nomad's configuration, ready for this host" },
+    { "address", "ip", default = function() return host.address end,
+      about = "the address of this host in the cluster; default: that of the default route" },
+    { "data_dir", "path", default = "/build", about = "where the folders consul/ and nomad/ are made" },
+    { "consul_dns", "list(string)", default = { "137.138.62.94" },
+      about = "servers that dnsmasq asks for .consul names; ADDRESS or ADDRESS#PORT" },
+    { "consul_version", "string", about = "such as 1.8.7-1, 1.8.*, < 1.21; default: any" },
+    { "nomad_version", "string", default = "< 1.10",
+      about = "1.10 removed the token-based Vault workflow that the cluster uses" },
+    { "repository", "url", default = "https://apt.releases.hashicorp.com", about = "the vendor's package repository" },
+    { "key", "string", default = "https://apt.releases.hashicorp.com/gpg",
+      about = "its signing key: a URL, or a file on the operator's machine" },
+    { "fingerprints", "list(string)",
+      default = { "798AEC654E5C15428C8E42EEAA16FCBCA621E701", "D55C0D1AC78A8D8126CB631CFC9CA96ACA026560" },
+      about = "keys that are trusted: until September 2026, and since" },
+    { "suite", "string", default = function() return host.os.codename end,
+      about = "suite of the repository; default: the host's codename" },
+    { "patience", "duration", default = "90s", about = "how long Consul and Nomad may take to show the host" },
+    { "follow", "boolean", default = false, about = "then show Nomad's journal until interrupted" },
+  },
+  run = function(p)
+    step("input", function() check_input(p) end)
+    step("package repository", function() add_repository(p) end)
+    step("packages", function() install_packages(p) end)
+    step("folders", function() make_folders(p) end)
+    step("configuration", function() place_configuration(p) end)
+    step("DNS", function() forward_dns(p) end)
+    step("services", function() start_services() end)
+    step("proof", function() prove(p) end)
+    if p.follow then
+      for line in systemd.follow "nomad" do print(line) end
+    end
+  end,
+}
