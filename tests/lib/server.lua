@@ -1,0 +1,48 @@
+-- Starts tests/lua/http_server.py on a free port and ends it with the scope:
+--
+--   local server <close> = require("server").start()
+--   http.get(server.url .. "/echo")
+local M = {}
+
+local methods = {}
+
+-- What it was asked so far: {requests = {{method, path, body, headers}, ...}, connections = n}.
+function methods:seen()
+  return http.get(self.url .. "/seen").json
+end
+
+-- The last request whose path begins so.
+function methods:last(path)
+  local found
+  for _, request in ipairs(self:seen().requests) do
+    if request.path:sub(1, #path) == path then found = request end
+  end
+  return found
+end
+
+function methods:stop()
+  host.run { "kill", self.process, reads = true, ok = { 0, 1 } }
+end
+
+function M.start(...)
+  local line = [[python3 tests/lua/http_server.py "$@" >"$PORT" 2>/dev/null </dev/null &
+    echo $!; i=0; while [ ! -s "$PORT" ] && [ $i -lt 100 ]; do sleep 0.05; i=$((i+1)); done; cat "$PORT"; rm "$PORT"]]
+  local command = { "sh", "-c", line, "sh", ... }
+  command.reads, command.env = true, { PORT = os.tmpname() }
+  local answer = host.run(command)
+  local process, port = answer.stdout:match("(%d+)%s+(%d+)")
+  assert(port, "the test server did not start: " .. answer.stderr)
+  local scheme = ({ ... })[1] == "--tls" and "https" or "http"
+  return setmetatable({ process = process, port = port, url = scheme .. "://127.0.0.1:" .. port },
+    { __index = methods, __close = methods.stop })
+end
+
+-- Runs the program itself, for what needs other options or another environment.
+function M.moonbook(options)
+  table.insert(options, 1, os.getenv("MOONBOOK") or "build/moonbook")
+  options.reads = true
+  options.ok = options.ok or { 0, 1, 64 }
+  return host.run(options)
+end
+
+return M

@@ -1,0 +1,238 @@
+#!/usr/bin/env python3
+"""A server for tests, on loopback, with the port it prints: what well-behaved and hostile servers answer.
+
+Paths: /echo /headers /status/CODE /slow/SECONDS /busy/NAME/COUNT (429 COUNT times, then 200) /redirect/CODE?to=URL
+/loop /big/BYTES /short (closes in mid-body) /reset /garbage /spaces (no end) /json /deep /store/... (GET PUT DELETE)
+/seen (what came in, as JSON lines; the tests ask it whether a secret went somewhere) /empty404.
+/v1/... answers a little of what Consul and Nomad answer, in their words (as recorded from Consul 1.8 and Nomad 1.1).
+With --tls CERT KEY it speaks https. --any=STATUS:TYPE:BODY answers everything else so.
+"""
+import base64
+import collections
+import json
+import socket
+import ssl
+import sys
+import time
+import urllib.parse
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # or each answer waits 40 ms for the acknowledgement of its headers
+    seen = []
+    connections = set()
+    busy = collections.Counter()
+    store = {}
+
+    def log_message(self, *_):
+        pass
+
+    def answer(self, status, body=b"", kind="text/plain", headers=()):
+        if isinstance(body, str):
+            body = body.encode()
+        self.send_response(status)
+        if kind:
+            self.send_header("Content-Type", kind)
+        for name, value in headers:
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    def handle_any(self):
+        url = urllib.parse.urlsplit(self.path)
+        self.query = dict(urllib.parse.parse_qsl(url.query, keep_blank_values=True))
+        length = int(self.headers.get("Content-Length") or 0)
+        self.body = self.rfile.read(length).decode("utf-8", "surrogateescape")
+        self.connections.add(self.client_address)
+        if url.path != "/seen":
+            self.seen.append({"method": self.command, "path": self.path, "body": self.body,
+                              "headers": {k.lower(): v for k, v in self.headers.items()}})
+        name, _, rest = url.path[1:].partition("/")
+        method = getattr(self, "at_" + name, None)
+        method(rest) if method else self.any()
+
+    do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = do_LIST = do_PATCH = handle_any
+
+    def any(self):
+        status, kind, body = self.server.any
+        self.answer(int(status), body, kind)
+
+    def at_echo(self, _):
+        self.answer(200, json.dumps(self.seen[-1]), "application/json")
+
+    def at_seen(self, _):
+        self.answer(200, json.dumps({"requests": self.seen, "connections": len(self.connections)}),
+                    "application/json")
+
+    def at_status(self, code):
+        self.answer(int(code), "status " + code)
+
+    def at_slow(self, seconds):
+        time.sleep(float(seconds))
+        self.answer(200, "late")
+
+    def at_busy(self, rest):
+        name, count = rest.split("/")
+        self.busy[name] += 1
+        if self.busy[name] <= int(count):
+            self.answer(429, "busy", headers=[("Retry-After", self.query.get("after", "0"))])
+        else:
+            self.answer(200, str(self.busy[name]))
+
+    def at_redirect(self, code):
+        self.answer(int(code), "elsewhere", headers=[("Location", self.query["to"])])
+
+    def at_loop(self, _):
+        self.answer(302, "", headers=[("Location", "/loop")])
+
+    def at_big(self, size):
+        self.answer(200, b"x" * int(size))
+
+    def at_short(self, _):
+        self.send_response(200)
+        self.send_header("Content-Length", "1000")
+        self.end_headers()
+        self.wfile.write(b"only this")
+        self.close_connection = True
+
+    def at_reset(self, _):
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        self.connection.close()
+        self.close_connection = True
+
+    def at_garbage(self, _):
+        self.wfile.write(b"220 mail ready\r\n")
+        self.close_connection = True
+
+    def at_spaces(self, _):
+        self.send_response(200)
+        self.end_headers()
+        self.close_connection = True
+        try:
+            while True:
+                self.wfile.write(b" " * 65536)
+        except OSError:
+            pass
+
+    def at_json(self, _):
+        self.answer(200, '{"number": 1600000000000000001, "list": [], "none": null}', "application/json")
+
+    def at_broken(self, _):
+        self.answer(200, '{"number": ', "application/json")
+
+    def at_deep(self, _):
+        self.answer(200, "[" * 100000, "application/json")
+
+    def at_empty404(self, _):
+        self.answer(404, "", None)
+
+    def at_store(self, key):
+        if self.command == "PUT":
+            self.store[key] = self.body
+            self.answer(200, "true", "application/json")
+        elif self.command == "DELETE":
+            self.store.pop(key, None)
+            self.answer(200, "true", "application/json")
+        elif key in self.store:
+            self.answer(200, self.store[key])
+        else:
+            self.answer(404, "not found")
+
+    # Consul and Nomad
+
+    nodes = [{"ID": "d9c41bdc-af26-51cf-b7ee-1ef11455c84b", "Name": "builder1"},
+             {"ID": "d9c41bde-0000-51cf-b7ee-1ef11455c84b", "Name": "builder2"},
+             {"ID": "77777777-af26-51cf-b7ee-1ef11455c84b", "Name": "builder3"}]
+
+    def value(self, value, index=7, status=200):
+        self.answer(status, json.dumps(value), "application/json",
+                    [("X-Consul-Index", str(index)), ("X-Nomad-Index", str(index))])
+
+    def at_v1(self, rest):
+        rest = urllib.parse.unquote(rest)
+        head, _, tail = rest.partition("/")
+        plain = {"status/leader": "127.0.0.1:8300", "status/peers": ["127.0.0.1:8300"], "catalog/nodes": None,
+                 "catalog/services": {"web": []}, "regions": ["global"]}
+        if rest in plain:
+            self.value(plain[rest])
+        elif head == "kv":
+            self.consul_key(tail)
+        elif rest == "agent/services":
+            token = self.headers.get("X-Consul-Token")
+            if token == "good-token":
+                self.value({})
+            else:
+                self.answer(403, "ACL not found" if token else "Permission denied")
+        elif rest.startswith("agent/service/deregister/"):
+            name = rest[len("agent/service/deregister/"):]
+            if name == "NOPE":
+                self.answer(500, 'Unknown service {"NOPE" {}}')
+            else:
+                self.answer(200, "", None)
+        elif rest == "agent/service/register":
+            self.answer(200, "", None)
+        elif rest == "agent/health":
+            self.value({"server": {"ok": False, "message": "no leader"}}, status=500)
+        elif rest.startswith("agent/health/service/id/"):
+            self.value({"AggregatedStatus": "critical"}, status=503)
+        elif rest == "nodes":
+            self.value([n for n in self.nodes if n["ID"].startswith(self.query.get("prefix", ""))])
+        elif head == "node":
+            found = [n for n in self.nodes if n["ID"] == tail.split("/")[0]]
+            if found:
+                self.value(found[0])
+            else:
+                self.answer(404, "node not found", headers=[("X-Nomad-Index", "9")])
+        elif head == "jobs":
+            self.answer(400, "ACL support disabled")
+        else:
+            self.answer(404, "", None)
+
+    def consul_key(self, key):
+        found = {k: v for k, v in self.store.items() if k.startswith(key)} if "recurse" in self.query else \
+            {k: v for k, v in self.store.items() if k == key}
+        if self.command == "PUT":
+            self.store[key] = self.body
+            self.value(True)
+        elif self.command == "DELETE":
+            for k in found:
+                del self.store[k]
+            self.value(True)
+        elif not found:
+            self.answer(404, "", None, [("X-Consul-Index", "1")])
+        elif "raw" in self.query:
+            self.answer(200, self.store[key], None)
+        else:
+            self.value([{"Key": k, "Value": base64.b64encode(v.encode()).decode(), "Flags": 2 ** 64 - 1}
+                        for k, v in found.items()])
+
+
+class Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 256
+    any = ("404", "text/plain", "404 page not found")
+
+    def handle_error(self, *_):
+        pass
+
+
+def main():
+    server = Server(("127.0.0.1", 0), Handler)
+    arguments = sys.argv[1:]
+    for argument in arguments:
+        if argument.startswith("--any="):
+            server.any = argument[6:].split(":", 2)
+    if "--tls" in arguments:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        at = arguments.index("--tls")
+        context.load_cert_chain(arguments[at + 1], arguments[at + 2])
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+    print(server.server_address[1], flush=True)
+    server.serve_forever()
+
+
+main()
