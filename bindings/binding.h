@@ -13,18 +13,18 @@
 #include <stdint.h>
 
 struct binding_function {
-    const char *name;      /* "present"; "" = calling the module itself */
+    const char *name; /* "present"; "" = calling the module itself */
     lua_CFunction call;
-    const char *usage;     /* "file.present{path, content=|source=, mode=} -> {changed=, before=, after=}" */
-    const char *about;     /* what it does, units, what it raises, where it is specified */
-    const char *example;   /* Lua that runs as a test, or NULL where it needs a cluster */
+    const char *usage;   /* "file.present{path, content=|source=, mode=} -> {changed=, before=, after=}" */
+    const char *about;   /* what it does, units, what it raises, where it is specified */
+    const char *example; /* Lua that runs as a test, or NULL where it needs a cluster */
 };
 
 struct binding_module {
-    const char *name;                         /* the global's name */
+    const char *name; /* the global's name */
     const char *about;
     const struct binding_function *functions; /* ends with a NULL name */
-    void (*open)(lua_State *L);               /* [-0, +0, m] more set-up, the module's table on top; or NULL */
+    void (*open)(lua_State *L); /* [-0, +0, m] more set-up, the module's table on top; or NULL */
 };
 
 /* [-0, +0, v] Options tables. `op` is the Lua name for messages.

@@ -115,7 +115,8 @@ static int change_by_original(lua_State *L, struct change *change)
 static int guarded_remove(lua_State *L)
 {
     const char *path = luaL_checkstring(L, 1);
-    struct change change = {.kind = "os.remove", .target = path, .keep = path, .undo = "{\"op\":\"restore\"}"};
+    struct change change = {
+        .kind = "os.remove", .target = path, .keep = path, .undo = "{\"op\":\"restore\"}"};
     int results = change_by_original(L, &change);
     if (!results)
         lua_pushboolean(L, true);
@@ -333,7 +334,8 @@ static void guard_open(lua_State *L)
 
 static const struct binding_function functions[] = {
     {"pcall", guarded_pcall, "pcall(function, ...) -> true, results or false, error",
-     "Lua's own, but for one thing: when the run is interrupted or the fiber cancelled, that error passes through.",
+     "Lua's own, but for one thing: when the run is interrupted or the fiber cancelled, that error passes "
+     "through.",
      "local ok, err = pcall(error, \"no\")\nassert(not ok and err == \"no\")"},
     {"xpcall", guarded_xpcall, "xpcall(function, handler, ...)",
      "Lua's own; a cancellation passes through as in pcall.",
@@ -343,7 +345,8 @@ static const struct binding_function functions[] = {
 
 const struct binding_module guard_module = {
     .name = "_G",
-    .about = "Lua's own functions as runs need them: os.execute, os.remove, os.rename, io.popen and io.open for writing "
+    .about = "Lua's own functions as runs need them: os.execute, os.remove, os.rename, io.popen and io.open "
+             "for writing "
              "pass the gate; os.exit runs <close> first; require loads a module once.",
     .functions = functions,
     .open = guard_open,

@@ -229,8 +229,8 @@ static void apply_run(lua_State *L, int table, struct run_request *request, stru
         failure_raise(L, &failure);
 }
 
-static const char *const run_options[] = {"stdin", "env",    "timeout", "reads", "unless",
-                                          "creates", "ok", "cwd", NULL};
+static const char *const run_options[] = {"stdin",   "env", "timeout", "reads", "unless",
+                                          "creates", "ok",  "cwd",     NULL};
 
 /* [-0, +1, v] Runs what the table at 1 says. */
 static int run_table(lua_State *L, const char *op)
@@ -359,7 +359,7 @@ static int fact_os(lua_State *L, struct host *host)
     }
     lua_pop(L, 1);
     push_output(L, host, (const char *const[]){"uname", "-m", NULL});
-    static const char *const names[][2] = {{"x86_64", "amd64"},   {"aarch64", "arm64"}, {"armv7l", "armhf"},
+    static const char *const names[][2] = {{"x86_64", "amd64"},    {"aarch64", "arm64"}, {"armv7l", "armhf"},
                                            {"ppc64le", "ppc64el"}, {"i686", "i386"},     {NULL, NULL}};
     const char *machine = lua_tostring(L, -1), *architecture = machine;
     size_t length = strcspn(machine, "\n");
@@ -627,11 +627,15 @@ static const struct binding_function functions[] = {
     {"run", host_run_function,
      "host.run{\"argv\", ..., stdin=, env=, cwd=, timeout=, ok=, reads=, unless=, creates=}"
      " -> {code=, stdout=, stderr=, changed=}",
-     "Runs a command without a shell on the host and waits for its end (timeout: seconds or \"5m\", default 10 "
+     "Runs a command without a shell on the host and waits for its end (timeout: seconds or \"5m\", default "
+     "10 "
      "minutes, then its whole process group is killed). It is a change, passed through the gate, unless "
-     "reads=true; with unless={command} it is skipped when that command ends with 0, with creates=path when the path "
-     "exists. Raises \"exit\" on another status than 0 (or than those in ok=) and on death by a signal, \"not-found\" "
-     "where there is no such program, \"timeout\". A secret may be in stdin= and env=, never in an argument. Under "
+     "reads=true; with unless={command} it is skipped when that command ends with 0, with creates=path when "
+     "the path "
+     "exists. Raises \"exit\" on another status than 0 (or than those in ok=) and on death by a signal, "
+     "\"not-found\" "
+     "where there is no such program, \"timeout\". A secret may be in stdin= and env=, never in an argument. "
+     "Under "
      "--check a change is not run and gives an unknown value.",
      "assert(host.run{\"echo\", \"hello\", reads=true}.stdout == \"hello\\n\")"},
     {"sh", host_sh, "host.sh\"command line\" or host.sh{\"command line\", options of host.run}",
@@ -642,10 +646,11 @@ static const struct binding_function functions[] = {
 
 const struct binding_module host_module = {
     .name = "host",
-    .about = "The host that a runbook acts on. host.name, host.address (source of the default route), host.os "
-             "{id, codename, version, name, arch}, host.cpus, host.memory (bytes) and host.users[NAME] "
-             "{uid, gid, home, shell} are read from it once a run; host(\"local\") is the operator's machine "
-             "with the same modules.",
+    .about =
+        "The host that a runbook acts on. host.name, host.address (source of the default route), host.os "
+        "{id, codename, version, name, arch}, host.cpus, host.memory (bytes) and host.users[NAME] "
+        "{uid, gid, home, shell} are read from it once a run; host(\"local\") is the operator's machine "
+        "with the same modules.",
     .functions = functions,
     .open = host_open,
 };

@@ -200,16 +200,19 @@ static int talk_columns(lua_State *L)
 
 static const struct binding_function functions[] = {
     {"step", step, "step(name, function) -> what the function returns",
-     "Names a part of the run: its line on the screen, the `step` of events and errors. Steps may be nested. An "
+     "Names a part of the run: its line on the screen, the `step` of events and errors. Steps may be nested. "
+     "An "
      "error inside ends the step as failed and goes on up.",
      "assert(step(\"add\", function() return 1 + 1 end) == 2)"},
     {"print", talk_print, "print(...)",
-     "Writes data to standard output; a log event under --json. Secrets show as <secret>.", "print(1, \"a\")"},
+     "Writes data to standard output; a log event under --json. Secrets show as <secret>.",
+     "print(1, \"a\")"},
     {"log", talk_log, "log(...)", "Says something to the person (standard error); a log event under --json.",
      "log(\"three nodes are left\")"},
     {"warn", talk_warn, "warn(...)", "A warning: shown, and an event.", "warn(\"two leaders\")"},
     {"confirm", talk_confirm, "confirm(question) -> boolean",
-     "Asks yes or no on the terminal; --yes and --check answer yes. Raises \"usage\" where there is no terminal.",
+     "Asks yes or no on the terminal; --yes and --check answer yes. Raises \"usage\" where there is no "
+     "terminal.",
      NULL},
     {"ask", talk_ask, "ask(question, default) -> text",
      "Asks for a line of text on the terminal. Raises \"usage\" where there is none.", NULL},

@@ -53,6 +53,10 @@ static int wait_for(lua_State *L)
         .started = runtime_now(runtime),
     };
     uint64_t end = waiting.started + (uint64_t)waiting.timeout_ms;
+    if (holds_at_once(runtime)) {
+        unknown_push(L);
+        return 1;
+    }
     for (;;) {
         lua_settop(L, 2);
         lua_pushvalue(L, 2);
@@ -63,10 +67,6 @@ static int wait_for(lua_State *L)
             return lua_error(L);
         if (lua_gettop(L) == 2)
             lua_pushnil(L);
-        if (holds_at_once(runtime)) {
-            unknown_push(L);
-            return 1;
-        }
         remember(L, status, 2);
         uint64_t now = runtime_now(runtime);
         if (now >= end)
@@ -216,13 +216,15 @@ static int parallel(lua_State *L)
 
 static const struct binding_function functions[] = {
     {"wait", wait_for, "wait{function, timeout=\"60s\", every=\"1s\", what=} -> what the function returned",
-     "Calls the function until it returns something true; an error inside counts as not yet. When it is false its "
+     "Calls the function until it returns something true; an error inside counts as not yet. When it is "
+     "false its "
      "second result is shown as what was last seen. Raises \"timeout\" with `what` and that. Under --check, "
      "after a predicted change, it holds at once and gives an unknown value.",
      "local n = 0\nassert(wait{function() n = n + 1; return n == 2 and n end, every=0.01} == 2)"},
     {"sleep", wait_sleep, "sleep(seconds)", "Lets the fiber sleep; others go on.", "sleep(0.01)"},
     {"parallel", parallel, "parallel{function, ...} or parallel(list, function, {limit=}) -> list of results",
-     "Runs the functions, or the function on each item of the list as function(item, index), at the same time, at "
+     "Runs the functions, or the function on each item of the list as function(item, index), at the same "
+     "time, at "
      "most `limit` of them. Gives the first result of each. The first error cancels the others and "
      "is raised when all have ended.",
      "local r = parallel({1, 2, 3}, function(n) sleep(0.01) return n * n end)\nassert(r[3] == 9)"},

@@ -17,9 +17,9 @@ static bool asked_to_apply(lua_State *L, const struct change *change)
     struct runtime *runtime = runtime_of(L);
     struct failure failure;
     struct buffer question = {0}, answer = {0};
-    buffer_format(&question, "%s%s%s %s on %s? [y]es, [n]o, [a]ll the rest, [q]uit: ",
-                  change->diff ? change->diff : "", change->diff ? "\n" : "", change->kind, change->target,
-                  change->host);
+    buffer_format(&question,
+                  "%s%s%s %s on %s? [y]es, [n]o, [a]ll the rest, [q]uit: ", change->diff ? change->diff : "",
+                  change->diff ? "\n" : "", change->kind, change->target, change->host);
     bool asked = terminal_ask(runtime, buffer_text(&question), true, &answer, &failure);
     char letter = asked && answer.length ? answer.bytes[0] : 'n';
     buffer_free(&question);
@@ -43,8 +43,8 @@ static void put_on_record(lua_State *L, struct change *change)
     change->number = journal_next_change(runtime->journal);
     if (change->keep) {
         struct buffer kept = {0};
-        bool done = host_keep(host_current(runtime), journal_run(runtime->journal), change->number, change->keep,
-                              &kept, &failure);
+        bool done = host_keep(host_current(runtime), journal_run(runtime->journal), change->number,
+                              change->keep, &kept, &failure);
         snprintf(change->kept, sizeof change->kept, "%s", buffer_text(&kept));
         buffer_free(&kept);
         if (!done)

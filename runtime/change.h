@@ -43,7 +43,7 @@ struct change {
     uint64_t started_ms;
     uint64_t took_ms;
     bool shielded;
-    char kept[256]; /* where `keep` was copied to, on the host */
+    char kept[256];    /* where `keep` was copied to, on the host */
     const char *error; /* of a failed one */
 };
 

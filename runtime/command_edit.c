@@ -48,7 +48,8 @@ static int edit(lua_State *L)
     }
     bool done = true;
     if (copied) {
-        done = make_parents(path.bytes, &failure) && host_read(runtime->local, runbook.path, &content, &failure);
+        done =
+            make_parents(path.bytes, &failure) && host_read(runtime->local, runbook.path, &content, &failure);
         struct host_file file = {
             .path = path.bytes, .bytes = buffer_text(&content), .length = content.length, .mode = 0644};
         done = done && host_write(runtime->local, &file, &failure);

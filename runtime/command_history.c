@@ -56,7 +56,8 @@ static void copy_field(lua_State *L, int to, const char *name)
 static void summarize(lua_State *L, const char *run)
 {
     static const char *const start[] = {"time", "runbook", "check", "params", "hosts", NULL};
-    static const char *const end[] = {"status", "changed", "predicted", "failed", "unchanged", "ms", "error", NULL};
+    static const char *const end[] = {"status",    "changed", "predicted", "failed",
+                                      "unchanged", "ms",      "error",     NULL};
     int events = lua_gettop(L);
     lua_createtable(L, 0, 12);
     int entry = lua_gettop(L);
@@ -138,9 +139,10 @@ static void print_runs(lua_State *L, int runs)
         bool check = lua_toboolean(L, -1);
         lua_pop(L, 1);
         const char *run = push_field(L, -1, "run"), *status = push_field(L, -2, "status");
-        const char *changes = push_field(L, -3, check ? "predicted" : "changed"), *name = push_field(L, -4, "runbook");
-        buffer_format(&out, "%s  %-11s  %s: %-4s  %s%s\n", run, status, check ? "would change" : "changed", changes,
-                      name, check ? " (check)" : "");
+        const char *changes = push_field(L, -3, check ? "predicted" : "changed"),
+                   *name = push_field(L, -4, "runbook");
+        buffer_format(&out, "%s  %-11s  %s: %-4s  %s%s\n", run, status, check ? "would change" : "changed",
+                      changes, name, check ? " (check)" : "");
         lua_settop(L, runs);
     }
     if (!count)
@@ -166,7 +168,8 @@ static void print_run(lua_State *L, int events)
         pending = 0;
         const char *status = push_field(L, -1, "status"), *kind = push_field(L, -2, "kind");
         const char *target = push_field(L, -3, "target"), *step = push_field(L, -4, "step");
-        buffer_format(&out, "%-9s  %s %s%s%s%s\n", status, kind, target, *step ? "  (" : "", step, *step ? ")" : "");
+        buffer_format(&out, "%-9s  %s %s%s%s%s\n", status, kind, target, *step ? "  (" : "", step,
+                      *step ? ")" : "");
     }
     lua_settop(L, events);
     if (pending) {
@@ -196,7 +199,7 @@ static int history(lua_State *L)
         struct buffer out = {0};
         buffer_format(&out, "%s\n", lua_tostring(L, -1));
         report_output(runtime_of(L), buffer_text(&out), out.length);
-    buffer_free(&out);
+        buffer_free(&out);
     } else if (one) {
         print_run(L, subject);
     } else {

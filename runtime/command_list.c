@@ -108,7 +108,8 @@ static void print_list(lua_State *L, int entries)
         lua_geti(L, entries, i);
         const char *error = field(L, -1, "error"), *shadow = field(L, -1, "shadowed_by");
         const char *origin = field(L, -1, "origin");
-        buffer_format(&out, "%-*s  %s", (int)width, field(L, -1, "name"), error ? error : field(L, -1, "about"));
+        buffer_format(&out, "%-*s  %s", (int)width, field(L, -1, "name"),
+                      error ? error : field(L, -1, "about"));
         if (shadow)
             buffer_format(&out, "  (%s; not used: %s wins)", origin, shadow);
         else if (strcmp(origin, "shipped") != 0)
@@ -195,8 +196,8 @@ static void print_show(lua_State *L, const struct runbook *runbook, int header)
         lua_geti(L, parameter, 2);
         push_default_text(L, parameter);
         const char *about = field(L, parameter, "about"), *given = lua_tostring(L, -1);
-        buffer_format(&out, "  %s  %s%s%s\n", luaL_checkstring(L, parameter + 1), luaL_checkstring(L, parameter + 2),
-                      *given ? ", " : "", given);
+        buffer_format(&out, "  %s  %s%s%s\n", luaL_checkstring(L, parameter + 1),
+                      luaL_checkstring(L, parameter + 2), *given ? ", " : "", given);
         if (about)
             buffer_format(&out, "      %s\n", about);
         lua_settop(L, parameter - 1);

@@ -76,8 +76,8 @@ static void begin_runbook(lua_State *L, struct execution *execution)
     int parameters = lua_gettop(L);
     runbook_shown_parameters(L, parameters);
     lua_getfield(L, runbook, "about");
-    if (!report_run_start(execution->runtime, execution->runbook.name, lua_tostring(L, -1), lua_tostring(L, -2),
-                          false, &failure))
+    if (!report_run_start(execution->runtime, execution->runbook.name, lua_tostring(L, -1),
+                          lua_tostring(L, -2), false, &failure))
         failure_raise(L, &failure);
     lua_getfield(L, runbook, "run");
     lua_pushvalue(L, parameters);
@@ -153,7 +153,8 @@ static const char *describe_end(const struct execution *execution, struct failur
         return "failed";
     }
     if (runtime->interrupts)
-        failure_set(failure, "cancelled", "", "interrupted; what was begun was finished, the rest was not begun");
+        failure_set(failure, "cancelled", "",
+                    "interrupted; what was begun was finished, the rest was not begun");
     failure_hint(failure, "run it again: it goes on with what is missing");
     return "interrupted";
 }

@@ -22,7 +22,7 @@
  *   "failed"     anything else */
 struct failure {
     char kind[24];
-    char host[128];     /* where: filled in when it becomes a Lua error, "" before */
+    char host[128]; /* where: filled in when it becomes a Lua error, "" before */
     char step[128];
     char op[128];       /* what was being done: "file.present /etc/dnsmasq.conf" */
     char message[4096]; /* what happened and why */

@@ -463,7 +463,8 @@ bool fiber_is_cancelled(struct runtime *runtime)
     return runtime->current && runtime->current->cancelled;
 }
 
-bool fiber_wait_failure(struct failure *failure, enum wait_outcome outcome, const char *op, uint64_t timeout_ms)
+bool fiber_wait_failure(struct failure *failure, enum wait_outcome outcome, const char *op,
+                        uint64_t timeout_ms)
 {
     switch (outcome) {
     case WAIT_TIMEOUT:
@@ -489,6 +490,52 @@ enum wait_outcome fiber_sleep(struct runtime *runtime, uint64_t ms)
         if (outcome == WAIT_CANCELLED || outcome == WAIT_REFUSED)
             return outcome;
     }
+}
+
+/* ---- locks ---- */
+
+/* On the stack of the fiber that waits. */
+struct fiber_waiter {
+    struct fiber *fiber;
+    struct fiber_waiter *next;
+};
+
+static void leave_queue(struct fiber_lock *lock, struct fiber_waiter *waiter)
+{
+    struct fiber_waiter **at = &lock->first, *previous = NULL;
+    while (*at != waiter) {
+        previous = *at;
+        at = &(*at)->next;
+    }
+    *at = waiter->next;
+    if (lock->last == waiter)
+        lock->last = previous;
+}
+
+enum wait_outcome fiber_lock(struct runtime *runtime, struct fiber_lock *lock)
+{
+    struct fiber_waiter waiter = {.fiber = runtime->current};
+    enum wait_outcome outcome = WAIT_WOKEN;
+    if (lock->last)
+        lock->last->next = &waiter;
+    else
+        lock->first = &waiter;
+    lock->last = &waiter;
+    while (outcome == WAIT_WOKEN && (lock->holder || lock->first != &waiter))
+        outcome = fiber_suspend(runtime, FIBER_NO_TIMEOUT);
+    leave_queue(lock, &waiter);
+    if (outcome == WAIT_WOKEN)
+        lock->holder = runtime->current;
+    else if (!lock->holder && lock->first)
+        fiber_wake(lock->first->fiber); /* the turn goes on to the next */
+    return outcome;
+}
+
+void fiber_unlock(struct fiber_lock *lock)
+{
+    lock->holder = NULL;
+    if (lock->first)
+        fiber_wake(lock->first->fiber);
 }
 
 /* ---- the thread pool ---- */

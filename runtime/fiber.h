@@ -33,9 +33,9 @@ enum wait_outcome {
 
 /* What a fiber hands on to the fibers that it starts. */
 struct fiber_context {
-    struct host *host;       /* host, apt, systemd, file, ... act on this one */
-    const char *step;        /* name of the step that runs, or NULL; owned by the step's caller */
-    bool inexact;            /* under --check: a value that only a real run can know was used */
+    struct host *host; /* host, apt, systemd, file, ... act on this one */
+    const char *step;  /* name of the step that runs, or NULL; owned by the step's caller */
+    bool inexact;      /* under --check: a value that only a real run can know was used */
 };
 
 /* Starts a fiber. [-(nargs + 1), +0, m] The function and its arguments below the top of L move to the new
@@ -90,7 +90,8 @@ bool fiber_cancel_due(struct runtime *runtime);
 lua_State *fiber_thread(const struct fiber *fiber);
 
 /* Describes an outcome other than WAIT_WOKEN. Returns false. */
-bool fiber_wait_failure(struct failure *failure, enum wait_outcome outcome, const char *op, uint64_t timeout_ms);
+bool fiber_wait_failure(struct failure *failure, enum wait_outcome outcome, const char *op,
+                        uint64_t timeout_ms);
 
 /* Sleeps. Returns WAIT_TIMEOUT after the time, WAIT_CANCELLED or WAIT_REFUSED before it. */
 enum wait_outcome fiber_sleep(struct runtime *runtime, uint64_t ms);
@@ -99,6 +100,10 @@ enum wait_outcome fiber_sleep(struct runtime *runtime, uint64_t ms);
  * `work` must not touch Lua or the runtime. It is always waited for to its end. Returns false where the pool
  * refused it, or in __gc. */
 bool fiber_offload(struct runtime *runtime, void (*work)(void *argument), void *argument);
+
+/* Waits for the lock (struct fiber_lock of runtime.h). Anything but WAIT_WOKEN means that it was not taken. */
+enum wait_outcome fiber_lock(struct runtime *runtime, struct fiber_lock *lock);
+void fiber_unlock(struct fiber_lock *lock);
 
 /* Releases the stacks kept for reuse; called by runtime_free. */
 void fiber_release_stacks(struct runtime *runtime);

@@ -105,14 +105,16 @@ bool host_keep(struct host *host, const char *run, unsigned number, const char *
     struct buffer folder = {0};
     buffer_format(&folder, "%s/moonbook/undo/%s", host->state, run);
     buffer_format(kept, "%s/%u", buffer_text(&folder), number);
-    static const char script[] = "umask 077 && mkdir -p -- \"$1\" && cp -a -- \"$2\" \"$3\" && sync -- \"$1\"";
+    static const char script[] =
+        "umask 077 && mkdir -p -- \"$1\" && cp -a -- \"$2\" \"$3\" && sync -- \"$1\"";
     const char *argv[] = {"sh", "-c", script, "sh", buffer_text(&folder), path, buffer_text(kept), NULL};
     struct host_command command = {.argv = argv, .timeout_ms = 120000};
     bool done = host_check(host, &command, NULL, failure);
     if (!done) {
         buffer_clear(kept);
-        failure_hint(failure, "what was there before could not be kept, so nothing was changed: check space and "
-                              "rights of %s/moonbook",
+        failure_hint(failure,
+                     "what was there before could not be kept, so nothing was changed: check space and "
+                     "rights of %s/moonbook",
                      host->state);
     }
     buffer_free(&folder);

@@ -17,15 +17,15 @@
 /* What stat says of a path. The path itself, symbolic links are not followed. */
 struct host_stat {
     bool exists;
-    char type;          /* 'f' file, 'd' directory, 'l' symbolic link, 'o' other */
-    mode_t mode;        /* permission bits, 07777 */
+    char type;   /* 'f' file, 'd' directory, 'l' symbolic link, 'o' other */
+    mode_t mode; /* permission bits, 07777 */
     uid_t uid;
     gid_t gid;
-    char owner[64];     /* names, or the number where there is no name */
+    char owner[64]; /* names, or the number where there is no name */
     char group[64];
     uint64_t size, inode, device;
     int64_t mtime_us, ctime_us; /* microseconds since 1970 */
-    char target[1024];  /* where a symbolic link points, "" otherwise */
+    char target[1024];          /* where a symbolic link points, "" otherwise */
 };
 
 /* A file to write, whole. Written beside, synced, renamed; a symbolic link at `path` is kept, its target written. */
@@ -33,18 +33,19 @@ struct host_file {
     const char *path;
     const char *bytes;
     size_t length;
-    int mode;            /* permission bits; -1 = as it is, 0644 for a new file */
-    const char *owner;   /* name or number; NULL = as it is, for a new file who runs */
+    int mode;          /* permission bits; -1 = as it is, 0644 for a new file */
+    const char *owner; /* name or number; NULL = as it is, for a new file who runs */
     const char *group;
 };
 
 struct host_command {
-    const char *const *argv;        /* no shell */
-    const char *const *environment; /* NAME=VALUE, may be NULL; a transport never puts them on a command line */
+    const char *const *argv; /* no shell */
+    const char *const
+        *environment; /* NAME=VALUE, may be NULL; a transport never puts them on a command line */
     const char *directory;
     const char *input;
     size_t input_length;
-    uint64_t timeout_ms;            /* 0 = HOST_TIMEOUT_MS */
+    uint64_t timeout_ms; /* 0 = HOST_TIMEOUT_MS */
 };
 
 #define HOST_TIMEOUT_MS (10 * 60 * 1000)

@@ -116,7 +116,8 @@ static void sync_work(void *argument)
         work->error = errno;
 }
 
-bool journal_write(struct journal *journal, const char *line, size_t length, bool sync, struct failure *failure)
+bool journal_write(struct journal *journal, const char *line, size_t length, bool sync,
+                   struct failure *failure)
 {
     struct buffer whole = {0};
     buffer_append(&whole, line, length);

@@ -27,6 +27,7 @@ const char *journal_run(const struct journal *journal);
 unsigned journal_next_change(struct journal *journal);
 
 /* Appends one line (already redacted, without newline). With `sync` it is on the disk when this returns true. */
-bool journal_write(struct journal *journal, const char *line, size_t length, bool sync, struct failure *failure);
+bool journal_write(struct journal *journal, const char *line, size_t length, bool sync,
+                   struct failure *failure);
 
 #endif

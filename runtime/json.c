@@ -379,7 +379,7 @@ static bool precheck(const char *text, size_t length, char *error, size_t error_
     return blank ? refuse(text, 0, "the text is empty", error, error_size) : true;
 }
 
-/* Says why yajl stopped, and where: after `taken` bytes, one more than the text has where it ended too early. */
+/* Says why yajl stopped, and where: after `taken` bytes, one more than there are where the text ended. */
 static bool explain(struct reader *reader, const char *text, size_t taken, char *error, size_t error_size)
 {
     size_t last = taken ? taken - 1 : 0;

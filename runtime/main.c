@@ -8,15 +8,27 @@
 
 #include <getopt.h>
 #include <lauxlib.h>
+#include <linux/close_range.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static const struct command *const commands[] = {&command_list, &command_show,    &command_run,
                                                  &command_edit, &command_history, NULL};
 
-enum { OPTION_CHECK = 256, OPTION_DIFF, OPTION_STEP, OPTION_YES, OPTION_JSON, OPTION_SET, OPTION_VARS,
-       OPTION_TIMEOUT, OPTION_DETAILED, OPTION_VERSION };
+enum {
+    OPTION_CHECK = 256,
+    OPTION_DIFF,
+    OPTION_STEP,
+    OPTION_YES,
+    OPTION_JSON,
+    OPTION_SET,
+    OPTION_VARS,
+    OPTION_TIMEOUT,
+    OPTION_DETAILED,
+    OPTION_VERSION
+};
 
 /* One row an option: parsing, --help and what a command takes read it. */
 static const struct {
@@ -145,8 +157,9 @@ static int parse_script_words(struct runtime *runtime, int argc, char **argv, st
     for (; optind < argc; optind++) {
         const char *word = argv[optind];
         size_t row = 0;
-        while (row < OPTION_COUNT && (options[row].value || !(options[row].needs & (TAKES_RUN | TAKES_JSON)) ||
-                                      strncmp(word, "--", 2) != 0 || strcmp(word + 2, options[row].name) != 0))
+        while (row < OPTION_COUNT &&
+               (options[row].value || !(options[row].needs & (TAKES_RUN | TAKES_JSON)) ||
+                strncmp(word, "--", 2) != 0 || strcmp(word + 2, options[row].name) != 0))
             row++;
         if (ours && strcmp(word, "--") == 0)
             ours = false;
@@ -222,6 +235,8 @@ static int open_bindings(lua_State *L)
 
 int main(int argc, char **argv)
 {
+    /* What the caller left open is not for the commands that are run. */
+    close_range(3, ~0U, CLOSE_RANGE_CLOEXEC);
     struct runtime *runtime = runtime_new(argv[0]);
     if (!runtime) {
         fputs("moonbook: cannot start: no event loop or no memory\n", stderr);

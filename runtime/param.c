@@ -195,6 +195,11 @@ struct check {
 /* "abc" is no port; give a port from 1 to 65535 such as 8300. Returns false. */
 static bool refuse(const struct check *check, const struct param_type *type, const char *value)
 {
+    if (type->kind == PARAM_URL && strchr(value, '@')) { /* what stands before it may be a password */
+        snprintf(check->error, check->size, "credentials do not belong into a url; give %s",
+                 kinds[PARAM_URL].right);
+        return false;
+    }
     char shown[81];
     size_t length = 0;
     for (; value[length] && length + 1 < sizeof shown; length++)

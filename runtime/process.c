@@ -25,9 +25,9 @@ struct child {
     uv_pipe_t input, outputs[2];
     uv_timer_t killer;
     uv_write_t write;
-    unsigned holders;  /* handles not yet closed, and the caller until it detaches */
+    unsigned holders; /* handles not yet closed, and the caller until it detaches */
     bool started, exited;
-    bool open[2];      /* outputs that have not ended */
+    bool open[2]; /* outputs that have not ended */
     bool paused[2];
     bool overflow;
     int status, signal;
@@ -244,8 +244,8 @@ static struct child *child_start(struct runtime *runtime, const struct process_o
         detach(child);
         failure_errno(failure, -error, "run", "%s cannot be started", options->argv[0]);
         if (error == UV_ENOENT && options->directory)
-            failure_hint(failure, "check that %s is installed and that the folder %s exists", options->argv[0],
-                         options->directory);
+            failure_hint(failure, "check that %s is installed and that the folder %s exists",
+                         options->argv[0], options->directory);
         else if (error == UV_ENOENT)
             failure_hint(failure, "install what brings %s", options->argv[0]);
         return NULL;
@@ -288,8 +288,8 @@ static void await_exit(struct child *child)
             return;
 }
 
-bool process_run(struct runtime *runtime, const struct process_options *options, struct process_result *result,
-                 struct failure *failure)
+bool process_run(struct runtime *runtime, const struct process_options *options,
+                 struct process_result *result, struct failure *failure)
 {
     *result = (struct process_result){.status = -1};
     struct child *child = child_start(runtime, options, failure);
@@ -386,10 +386,10 @@ int process_read_line(struct process_stream *stream, struct buffer *line, uint64
         if (!child->open[0])
             return 0;
         uint64_t now = runtime_now(child->runtime);
-        enum wait_outcome outcome =
-            timeout_ms == FIBER_NO_TIMEOUT ? fiber_suspend(child->runtime, FIBER_NO_TIMEOUT)
-            : now >= deadline              ? WAIT_TIMEOUT
-                                           : fiber_suspend(child->runtime, deadline - now);
+        enum wait_outcome outcome = timeout_ms == FIBER_NO_TIMEOUT
+                                        ? fiber_suspend(child->runtime, FIBER_NO_TIMEOUT)
+                                    : now >= deadline ? WAIT_TIMEOUT
+                                                      : fiber_suspend(child->runtime, deadline - now);
         if (outcome == WAIT_WOKEN)
             continue;
         child->fiber = NULL;

@@ -16,15 +16,15 @@ struct process_options {
     const char *directory;          /* working directory, or NULL */
     const char *input;              /* bytes for standard input, or NULL: /dev/null */
     size_t input_length;
-    const int *descriptors;         /* handed to the child as 3, 4, ...; may be NULL */
+    const int *descriptors; /* handed to the child as 3, 4, ...; may be NULL */
     size_t descriptor_count;
-    uint64_t timeout_ms;            /* then the whole group gets SIGTERM, two seconds later SIGKILL */
-    size_t output_limit;            /* bytes kept of each output, 0 = 64 MiB; more ends the command */
+    uint64_t timeout_ms; /* then the whole group gets SIGTERM, two seconds later SIGKILL */
+    size_t output_limit; /* bytes kept of each output, 0 = 64 MiB; more ends the command */
 };
 
 struct process_result {
-    int status;    /* exit status, or -1 where a signal ended it */
-    int signal;    /* the signal, or 0 */
+    int status; /* exit status, or -1 where a signal ended it */
+    int signal; /* the signal, or 0 */
     struct buffer output, error;
 };
 
@@ -32,8 +32,8 @@ struct process_result {
  * not be started ("not-found", "permission"), timed out or was cancelled (the group is killed; the
  * result then holds what came). process_result_free in every case. A background child that keeps an output open
  * delays the return by one second at most. */
-bool process_run(struct runtime *runtime, const struct process_options *options, struct process_result *result,
-                 struct failure *failure);
+bool process_run(struct runtime *runtime, const struct process_options *options,
+                 struct process_result *result, struct failure *failure);
 
 void process_result_free(struct process_result *result);
 

@@ -12,8 +12,8 @@
 
 struct redactor;
 
-#define REDACTED           "<secret>"
-#define SECRET_MINIMUM     4 /* shorter ones cannot be told from ordinary text and are refused */
+#define REDACTED       "<secret>"
+#define SECRET_MINIMUM 4 /* shorter ones cannot be told from ordinary text and are refused */
 
 struct redactor *redactor_new(void);
 void redactor_free(struct redactor *redactor); /* wipes what it holds */

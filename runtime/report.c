@@ -99,8 +99,8 @@ static bool event_end(struct runtime *runtime, struct json_text *event, bool to_
     redact(runtime->redactor, &event->out);
     if (to_output && runtime->options.json)
         write_out(&event->out);
-    bool done = !runtime->journal || journal_write(runtime->journal, buffer_text(&event->out), event->out.length,
-                                                   sync, failure ? failure : &own);
+    bool done = !runtime->journal || journal_write(runtime->journal, buffer_text(&event->out),
+                                                   event->out.length, sync, failure ? failure : &own);
     if (!done && !failure)
         text_warning(runtime->reporter->text, own.message);
     buffer_free(&event->out);
@@ -224,8 +224,8 @@ void report_run_end(struct runtime *runtime, const char *status, const struct fa
     if (failure) {
         json_key(&event, "error");
         json_open_object(&event);
-        const char *const parts[][2] = {{"kind", failure->kind}, {"op", failure->op},
-                                        {"host", failure->host}, {"step", failure->step},
+        const char *const parts[][2] = {{"kind", failure->kind},       {"op", failure->op},
+                                        {"host", failure->host},       {"step", failure->step},
                                         {"message", failure->message}, {"hint", failure->hint}};
         for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
             json_key(&event, parts[i][0]);
@@ -235,7 +235,8 @@ void report_run_end(struct runtime *runtime, const char *status, const struct fa
     }
     event_end(runtime, &event, true, true, NULL);
     if (!runtime->options.json)
-        text_run_end(reporter->text, status, failure, runtime->journal ? journal_run(runtime->journal) : NULL, ms);
+        text_run_end(reporter->text, status, failure, runtime->journal ? journal_run(runtime->journal) : NULL,
+                     ms);
     else if (failure)
         text_failure(reporter->text, failure);
 }
@@ -264,7 +265,8 @@ void report_step_start(struct runtime *runtime, const char *host, const char *st
         text_step_start(runtime->reporter->text, host, step);
 }
 
-void report_step_end(struct runtime *runtime, const char *host, const char *step, const char *status, uint64_t ms)
+void report_step_end(struct runtime *runtime, const char *host, const char *step, const char *status,
+                     uint64_t ms)
 {
     struct json_text event;
     if (runtime->journal) {

@@ -36,7 +36,8 @@ void report_host_end(struct runtime *runtime, const char *host, const char *stat
 void report_step_start(struct runtime *runtime, const char *host, const char *step);
 
 /* `status` is "ok", "failed" or "interrupted". */
-void report_step_end(struct runtime *runtime, const char *host, const char *step, const char *status, uint64_t ms);
+void report_step_end(struct runtime *runtime, const char *host, const char *step, const char *status,
+                     uint64_t ms);
 
 /* A change ended (changed, predicted, failed, declined). The gate calls it. */
 void report_change(struct runtime *runtime, const struct change *change);

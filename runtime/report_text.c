@@ -18,10 +18,10 @@ struct text_sink {
     struct runtime *runtime;
     bool terminal; /* a live line is possible */
     bool colour;
-    bool symbols;    /* UTF-8 */
-    bool live;       /* a live line stands on the screen */
-    char *said;      /* last progress text of plain output */
-    char *shown;     /* "host\nstep" whose header was written last */
+    bool symbols; /* UTF-8 */
+    bool live;    /* a live line stands on the screen */
+    char *said;   /* last progress text of plain output */
+    char *shown;  /* "host\nstep" whose header was written last */
 };
 
 enum style { PLAIN, GOOD, CHANGED, BAD, DIM, STRONG };
@@ -193,7 +193,8 @@ void text_step_start(struct text_sink *sink, const char *host, const char *step)
     buffer_free(&line);
 }
 
-void text_step_end(struct text_sink *sink, const char *host, const char *step, const char *status, uint64_t ms)
+void text_step_end(struct text_sink *sink, const char *host, const char *step, const char *status,
+                   uint64_t ms)
 {
     struct buffer out = {0};
     bool good = strcmp(status, "ok") == 0;
@@ -242,16 +243,14 @@ void text_change(struct text_sink *sink, const struct change *change)
 {
     struct buffer out = {0};
     bool failed = change->status == CHANGE_FAILED, predicted = change->status == CHANGE_PREDICTED;
-    const char *word = failed                                 ? "failed"
-                       : predicted                            ? "would change"
-                       : change->status == CHANGE_DECLINED    ? "declined"
-                                                              : "changed";
-    const char *symbol = failed                              ? "✗"
-                         : predicted                         ? "~"
-                         : change->status == CHANGE_DECLINED ? "-"
-                                                             : "+";
+    const char *word = failed                              ? "failed"
+                       : predicted                         ? "would change"
+                       : change->status == CHANGE_DECLINED ? "declined"
+                                                           : "changed";
+    const char *symbol = failed ? "✗" : predicted ? "~" : change->status == CHANGE_DECLINED ? "-" : "+";
     if (change->step && !is_shown(sink, change->host, change->step)) {
-        add_header(sink, &out, CHANGED, mark(sink, "●", "changed"), change->host, change->step);
+        add_header(sink, &out, CHANGED, mark(sink, "●", predicted ? "would change" : "changed"), change->host,
+                   change->step);
         buffer_append_text(&out, "\n");
     }
     buffer_append_text(&out, "      ");

@@ -17,7 +17,8 @@ void text_run_start(struct text_sink *sink, const char *runbook, const char *abo
 void text_run_end(struct text_sink *sink, const char *status, const struct failure *failure, const char *run,
                   uint64_t ms);
 void text_step_start(struct text_sink *sink, const char *host, const char *step);
-void text_step_end(struct text_sink *sink, const char *host, const char *step, const char *status, uint64_t ms);
+void text_step_end(struct text_sink *sink, const char *host, const char *step, const char *status,
+                   uint64_t ms);
 void text_change_start(struct text_sink *sink, const struct change *change);
 void text_change(struct text_sink *sink, const struct change *change);
 void text_warning(struct text_sink *sink, const char *text);

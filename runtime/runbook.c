@@ -114,7 +114,7 @@ static bool is_private_group(uid_t uid, gid_t gid)
     struct group *group = getgrgid(gid);
     bool private = group && strcmp(group->gr_name, name) == 0;
     for (char **member = group ? group->gr_mem : NULL; private && *member; member++)
-        private = strcmp(*member, name) == 0;
+    private = strcmp(*member, name) == 0;
     free(name);
     return private;
 }
@@ -133,7 +133,8 @@ static bool check_trust(const char *path, struct failure *failure)
     failure_set(failure, "permission", "runbook", "%s is not to be trusted: %s", path,
                 owned ? "others than its owner may write to it" : "it belongs to another user");
     failure_hint(failure,
-                 owned ? "chmod go-w %s" : "copy it to a folder of your own, or chown %s to yourself or root", path);
+                 owned ? "chmod go-w %s" : "copy it to a folder of your own, or chown %s to yourself or root",
+                 path);
     return false;
 }
 
@@ -188,7 +189,8 @@ static void walk(struct listing *listing, const struct runbook_place *place, con
             bool exists = whole < (int)sizeof path && stat(path, &found) == 0;
             if (exists && S_ISDIR(found.st_mode) && (*relative || strcmp(name, "lib") != 0))
                 walk(listing, place, below, depth + 1);
-            else if (exists && S_ISREG(found.st_mode) && length > 4 && strcmp(below + length - 4, ".lua") == 0)
+            else if (exists && S_ISREG(found.st_mode) && length > 4 &&
+                     strcmp(below + length - 4, ".lua") == 0)
                 add_runbook(listing, place, below);
         }
         free(entries[i]);

@@ -30,7 +30,7 @@ void runbook_places_free(struct runbook_places *places);
 void runbook_own_folder(struct buffer *path);
 
 struct runbook {
-    char *name;         /* "setup/join-client" */
+    char *name; /* "setup/join-client" */
     char *path;
     const char *origin; /* of its place; "file" when given as a path */
 };
@@ -38,7 +38,8 @@ void runbook_free(struct runbook *runbook);
 
 /* Finds a runbook by name ("setup/join-client") or by path ("./x.lua"). "not-found" offers near names; "permission"
  * says who else could have changed it. */
-bool runbook_find(struct runtime *runtime, const char *name, struct runbook *runbook, struct failure *failure);
+bool runbook_find(struct runtime *runtime, const char *name, struct runbook *runbook,
+                  struct failure *failure);
 
 /* All runbooks of all places, each name in the order of the places: the first wins. The caller frees each and the array. */
 struct runbook *runbook_list(struct runtime *runtime, size_t *count);
@@ -65,7 +66,8 @@ struct runbook_setting {
 
 /* [-0, +1, v] The parameters of the runbook table at `index`: settings, then the table at `vars` (0 = none), then
  * defaults (functions are called). Raises "usage" naming the parameter, the value and what would be right. */
-void runbook_parameters(lua_State *L, int index, const struct runbook_setting *settings, size_t count, int vars);
+void runbook_parameters(lua_State *L, int index, const struct runbook_setting *settings, size_t count,
+                        int vars);
 
 /* [-0, +1, v] The same table with secrets shown as "<secret>", as JSON text. */
 void runbook_shown_parameters(lua_State *L, int parameters);

@@ -36,21 +36,23 @@ static void read_declaration(lua_State *L, int list, lua_Integer index, struct d
     static const char *const fields[] = {"default", "about", "required", NULL};
     char error[256];
     if (lua_geti(L, list, index) != LUA_TTABLE)
-        failure_error(L, "usage", "runbook", "params[%d] is not a table { \"name\", \"type\", about = }", (int)index);
+        failure_error(L, "usage", "runbook", "params[%d] is not a table { \"name\", \"type\", about = }",
+                      (int)index);
     for (lua_pushnil(L); lua_next(L, -2); lua_pop(L, 1)) {
         bool known = lua_isinteger(L, -2) && lua_tointeger(L, -2) <= 2;
         for (size_t i = 0; fields[i] && lua_type(L, -2) == LUA_TSTRING; i++)
             known = known || strcmp(fields[i], lua_tostring(L, -2)) == 0;
         if (!known)
-            failure_error(L, "usage", "runbook", "params[%d] has a field \"%s\" that is not known", (int)index,
-                          luaL_tolstring(L, -2, NULL));
+            failure_error(L, "usage", "runbook", "params[%d] has a field \"%s\" that is not known",
+                          (int)index, luaL_tolstring(L, -2, NULL));
     }
     lua_geti(L, -1, 1);
     lua_geti(L, -2, 2);
     declaration->name = lua_tostring(L, -2);
     declaration->type_name = lua_tostring(L, -1);
     if (!declaration->name || !declaration->type_name)
-        failure_error(L, "usage", "runbook", "params[%d] begins with a name and a type, both text", (int)index);
+        failure_error(L, "usage", "runbook", "params[%d] begins with a name and a type, both text",
+                      (int)index);
     declaration->type = param_type_parse(declaration->type_name, error, sizeof error);
     if (!declaration->type)
         failure_error(L, "usage", "runbook", "parameter %s: %s", declaration->name, error);
@@ -105,7 +107,8 @@ static int refuse_unknown(lua_State *L, const struct declarations *all, const ch
 static int refuse_value(lua_State *L, const struct declaration *declaration, const char *error)
 {
     struct failure failure;
-    failure_set(&failure, "usage", "parameters", "%s (%s): %s", declaration->name, declaration->type_name, error);
+    failure_set(&failure, "usage", "parameters", "%s (%s): %s", declaration->name, declaration->type_name,
+                error);
     return failure_raise(L, &failure);
 }
 
@@ -216,10 +219,12 @@ static void apply_defaults(lua_State *L, int values, int runbook, const struct d
         return;
     lua_pushstring(L, missing.bytes);
     buffer_free(&missing);
-    failure_advise(L, "usage", "parameters", "give each with --set NAME=VALUE", "missing: %s", lua_tostring(L, -1));
+    failure_advise(L, "usage", "parameters", "give each with --set NAME=VALUE", "missing: %s",
+                   lua_tostring(L, -1));
 }
 
-void runbook_parameters(lua_State *L, int index, const struct runbook_setting *settings, size_t count, int vars)
+void runbook_parameters(lua_State *L, int index, const struct runbook_setting *settings, size_t count,
+                        int vars)
 {
     index = lua_absindex(L, index);
     struct declarations *all = push_declarations(L, index);

@@ -17,6 +17,12 @@ struct redactor;
 struct reporter;
 struct transfers;
 
+/* A lock between fibers, first come first served (fiber.h). All zeros is a free one. */
+struct fiber_lock {
+    struct fiber *holder;
+    struct fiber_waiter *first, *last;
+};
+
 /* What the command line asks of a run. */
 struct runtime_options {
     bool check;             /* --check: predict every change, make none */
@@ -44,18 +50,19 @@ struct runtime {
     struct fiber *ready_first; /* the ready queue */
     struct fiber *ready_last;
     unsigned fiber_count;
-    int interrupts;            /* how many SIGINT or SIGTERM came */
-    bool exit_asked;           /* os.exit */
+    int interrupts;  /* how many SIGINT or SIGTERM came */
+    bool exit_asked; /* os.exit */
     int exit_status;
-    void *spare_stacks;        /* stacks of ended fibers, kept for the next */
+    void *spare_stacks; /* stacks of ended fibers, kept for the next */
 
-    struct redactor *redactor; /* never NULL */
-    struct reporter *reporter; /* never NULL */
-    struct journal *journal;   /* NULL outside runs */
-    struct transfers *transfers; /* NULL until the first HTTP request */
-    struct host *local;        /* the operator's machine */
+    struct redactor *redactor;                   /* never NULL */
+    struct reporter *reporter;                   /* never NULL */
+    struct journal *journal;                     /* NULL outside runs */
+    struct transfers *transfers;                 /* NULL until the first HTTP request */
+    struct host *local;                          /* the operator's machine */
+    struct fiber_lock terminal;                  /* who asks the person */
     const struct binding_module *const *modules; /* what bindings_open registered: NULL-terminated */
-    char *program;             /* path of the running program */
+    char *program;                               /* path of the running program */
 };
 
 /* The runtime of a Lua state. [-0, +0, -] */

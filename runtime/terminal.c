@@ -75,6 +75,37 @@ static bool read_answer(struct runtime *runtime, struct question *question, stru
     }
 }
 
+static void hide_input(const struct question *question)
+{
+    struct termios hidden = question->before;
+    hidden.c_lflag &= ~(tcflag_t)ECHO;
+    hidden.c_lflag |= ECHONL;
+    /* Ctrl-Z and Ctrl-\ would leave the shell without echo; Ctrl-C is dealt with as a cancellation. */
+    hidden.c_cc[VSUSP] = hidden.c_cc[VQUIT] = _POSIX_VDISABLE;
+    tcsetattr(question->file, TCSAFLUSH, &hidden);
+}
+
+/* With the lock held: one question is on the screen at a time. */
+static bool ask(struct runtime *runtime, int file, const char *text, bool echo, struct buffer *answer,
+                struct failure *failure)
+{
+    struct question *question = allocate_zeroed(1, sizeof *question);
+    question->file = file;
+    question->fiber = runtime->current;
+    tcgetattr(file, &question->before);
+    if (!echo)
+        hide_input(question);
+    report_say(runtime, "%s", text);
+    uv_poll_init(&runtime->loop, &question->poll, file);
+    question->poll.data = question;
+    uv_poll_start(&question->poll, UV_READABLE, on_readable);
+    bool done = read_answer(runtime, question, answer, failure);
+    if (!echo)
+        tcsetattr(file, TCSAFLUSH, &question->before);
+    uv_close((uv_handle_t *)&question->poll, on_closed);
+    return done;
+}
+
 bool terminal_ask(struct runtime *runtime, const char *text, bool echo, struct buffer *answer,
                   struct failure *failure)
 {
@@ -84,23 +115,12 @@ bool terminal_ask(struct runtime *runtime, const char *text, bool echo, struct b
         failure_hint(failure, "run it from a terminal, or give the answer by an option or parameter");
         return false;
     }
-    struct question *question = allocate_zeroed(1, sizeof *question);
-    question->file = file;
-    question->fiber = runtime->current;
-    tcgetattr(file, &question->before);
-    struct termios hidden = question->before;
-    if (!echo) {
-        hidden.c_lflag &= ~(tcflag_t)ECHO;
-        hidden.c_lflag |= ECHONL;
-        tcsetattr(file, TCSAFLUSH, &hidden);
+    enum wait_outcome outcome = fiber_lock(runtime, &runtime->terminal);
+    if (outcome != WAIT_WOKEN) {
+        close(file);
+        return fiber_wait_failure(failure, outcome, "ask", 0);
     }
-    report_say(runtime, "%s", text);
-    uv_poll_init(&runtime->loop, &question->poll, file);
-    question->poll.data = question;
-    uv_poll_start(&question->poll, UV_READABLE, on_readable);
-    bool done = read_answer(runtime, question, answer, failure);
-    if (!echo)
-        tcsetattr(file, TCSAFLUSH, &question->before);
-    uv_close((uv_handle_t *)&question->poll, on_closed);
+    bool done = ask(runtime, file, text, echo, answer, failure);
+    fiber_unlock(&runtime->terminal);
     return done;
 }

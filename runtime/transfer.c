@@ -27,6 +27,7 @@
 struct watch {
     uv_poll_t poll;
     curl_socket_t socket;
+    int events; /* what curl waits for */
     struct transfers *transfers;
     struct watch *next, **link;
 };
@@ -85,12 +86,18 @@ static void drive(struct transfers *transfers, curl_socket_t socket, int events)
 static void on_ready(uv_poll_t *poll, int status, int events)
 {
     struct watch *watch = poll->data;
-    int flags = status < 0 ? CURL_CSELECT_ERR : 0;
+    int flags = 0;
+    if (status <
+        0) /* libuv stops watching a socket with an error; curl finds out which by reading and writing */
+        flags = CURL_CSELECT_IN | CURL_CSELECT_OUT;
     if (events & UV_READABLE)
         flags |= CURL_CSELECT_IN;
     if (events & UV_WRITABLE)
         flags |= CURL_CSELECT_OUT;
-    drive(watch->transfers, watch->socket, flags); /* may close the watch */
+    drive(watch->transfers, watch->socket,
+          flags); /* may close the watch; its memory goes in the next round */
+    if (status < 0 && !uv_is_closing((uv_handle_t *)poll))
+        uv_poll_start(poll, watch->events, on_ready);
 }
 
 static void on_timeout(uv_timer_t *timer)
@@ -148,8 +155,8 @@ static int on_socket(CURL *easy, curl_socket_t socket, int what, void *user, voi
             return -1;
         curl_multi_assign(transfers->multi, socket, watch);
     }
-    int events = (what & CURL_POLL_IN ? UV_READABLE : 0) | (what & CURL_POLL_OUT ? UV_WRITABLE : 0);
-    return uv_poll_start(&watch->poll, events, on_ready) == 0 ? 0 : -1;
+    watch->events = (what & CURL_POLL_IN ? UV_READABLE : 0) | (what & CURL_POLL_OUT ? UV_WRITABLE : 0);
+    return uv_poll_start(&watch->poll, watch->events, on_ready) == 0 ? 0 : -1;
 }
 
 static int on_timer(CURLM *multi, long ms, void *user)
@@ -712,7 +719,10 @@ static bool fail_result(struct transfers *transfers, const struct transfer *tran
             return failure_errno(failure, transfer->write_error, op, "cannot write the answer of %s", peer);
         /* fall through */
     default:
-        return failure_set(failure, "unreachable", op, "the exchange with %s broke off: %s", peer, error);
+        failure_set(failure, "unreachable", op, "the exchange with %s broke off: %s", peer, error);
+        if (strstr(error, "certificate required"))
+            failure_hint(failure, "the server wants a client certificate: cert= and key=");
+        return false;
     }
 }
 

@@ -64,8 +64,8 @@ static void waits_inside_a_sort_comparator(void **state)
     lua_settop(L, 0);
     lua_pushcfunction(L, wait_then_compare);
     lua_setglobal(L, "less");
-    assert_int_equal(luaL_loadstring(L, "local t = {3, 1, 2} table.sort(t, less) return table.concat(t, ',')"),
-                     LUA_OK);
+    assert_int_equal(
+        luaL_loadstring(L, "local t = {3, 1, 2} table.sort(t, less) return table.concat(t, ',')"), LUA_OK);
     int results;
     assert_true(fiber_drive(L, fiber_start(L, 0), &results));
     assert_string_equal(lua_tostring(L, -1), "1,2,3");

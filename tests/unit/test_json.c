@@ -161,8 +161,8 @@ static size_t drop_zero_fractions(char *text, size_t length)
     return kept;
 }
 
-/* The recordings were written with the same spacing and escapes as ours, but in the servers' order of names: the
- * written text has the same bytes in another order. */
+/* The recordings have the same spacing and escapes as our text, but the servers' order of names: what we write
+ * has the same bytes in another order. */
 static void assert_same_bytes(const char *a, size_t a_length, const char *b, size_t b_length)
 {
     size_t counts[256] = {0};

@@ -208,7 +208,9 @@ static void test_places(void **state)
     assert_refuses(L, "url",
                    LIST("", "vault.example.org", "ftp://example.org", "https://", "http:///x", "unix://x",
                         "http://exa mple.org", "https://example.org:99999", "file:///etc/passwd", "//x"));
-    assert_refuses(L, "url", LIST("https://user:pw@example.org"));
+    assert_gives(L, "url", "https://user:pw@example.org",
+                 "credentials do not belong into a url; give a URL such as https://vault.example.org:8200 or "
+                 "unix:///run/consul.sock");
 }
 
 static void test_choices(void **state)
