@@ -224,5 +224,7 @@ void api_explain_unreachable(const struct api_client *client, struct failure *fa
                      name);
         return;
     }
+    if (failure->hint[0] && !strstr(failure->message, "cannot connect"))
+        return; /* TLS and names have hints of their own */
     failure_hint(failure, "%s (the address is from %s)", client->product->unreachable, client->address_from);
 }

@@ -81,28 +81,22 @@ const char *const *apt_names(struct apt *apt)
 
 char *apt_ask(struct apt *apt, const char *const *argv, int statuses)
 {
-    size_t count = 0;
-    while (argv[count])
-        count++;
-    const char **command_argv = scratch_zeroed(apt->scratch, count + 3, sizeof *command_argv);
-    command_argv[0] = "env";
-    command_argv[1] = "LC_ALL=C";
-    memcpy(command_argv + 2, argv, count * sizeof *argv);
-    struct host_command command = {.argv = command_argv};
+    static const char *const environment[] = {"LC_ALL=C", NULL};
+    struct host_command command = {.argv = argv, .environment = environment};
     struct process_result result;
     char *output = NULL;
     if (host_run(apt->host, &command, &result, &apt->failure)) {
         if (result.status >= 0 && result.status <= statuses) {
             output = scratch_take(apt->scratch, &result.output);
-        } else if (result.status == 127) {
-            failure_set(&apt->failure, "not-found", apt->op, "there is no %s on %s", argv[0],
-                        apt->host->name);
-            failure_hint(&apt->failure, "the apt module is for Debian, Ubuntu and their kin");
         } else {
-            failure_set(&apt->failure, "exit", apt->op, "%s: exit status %d: %.2000s", argv[0], result.status,
-                        buffer_text(&result.error));
+            failure_set(&apt->failure, result.status == 127 ? "not-found" : "exit", apt->op,
+                        "%s: exit status %d: %.2000s", argv[0], result.status, buffer_text(&result.error));
             apt->failure.status = result.status;
         }
+    }
+    if (!output && strcmp(apt->failure.kind, "not-found") == 0) {
+        failure_set(&apt->failure, "not-found", apt->op, "there is no %s on %s", argv[0], apt->host->name);
+        failure_hint(&apt->failure, "the apt module is for Debian, Ubuntu and their kin");
     }
     process_result_free(&result);
     return output;

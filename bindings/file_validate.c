@@ -7,7 +7,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 
 #define MOST_SAID 3000 /* bytes of a checker's own message */
 
@@ -109,18 +108,6 @@ bool file_target_write(struct file_target *target, const char *path, struct fail
     return host_write(target->host, &file, failure);
 }
 
-/* .NAME.moonbook-XXXXXXXX in the file's own folder: no program that reads "*.conf" or "*.hcl" there takes it. */
-static bool candidate_path(const char *path, struct buffer *candidate)
-{
-    unsigned random;
-    const char *name = strrchr(path, '/') + 1;
-    if (getrandom(&random, sizeof random, 0) != sizeof random)
-        return false;
-    buffer_append(candidate, path, (size_t)(name - path));
-    buffer_format(candidate, ".%.200s.moonbook-%08x", name, random);
-    return true;
-}
-
 /* Replaces each "%s" in a word by the path. */
 static char *fill_in(const char *word, const char *path)
 {
@@ -168,8 +155,7 @@ bool file_validate_candidate(struct file_target *target, struct failure *failure
 {
     struct buffer candidate = {0};
     struct failure ignored;
-    if (!candidate_path(target->found.path, &candidate))
-        return failure_set(failure, "failed", target->op, "there is no random name for the candidate");
+    host_temporary_name(target->found.path, &candidate);
     const char *path = buffer_text(&candidate);
     bool good = write_candidate(target, path, failure) && check_candidate(target, path, failure);
     const char *argv[] = {"rm", "-f", "--", path, NULL};

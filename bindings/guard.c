@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/random.h>
 #include <unistd.h>
 
 /* [-0, +n, e] Calls the original, kept as upvalue 1, with copies of all arguments; they stay on the stack, since a
@@ -247,6 +248,20 @@ static int guarded_popen(lua_State *L)
     return 1;
 }
 
+/* Lua's own makes the file at once; under --check nothing is made, the name alone is given. */
+static int guarded_tmpname(lua_State *L)
+{
+    if (!runtime_of(L)->options.check)
+        return call_original(L);
+    unsigned long long random = 0;
+    char name[48];
+    if (getrandom(&random, sizeof random, 0) < 0)
+        return luaL_error(L, "unable to generate a unique filename");
+    snprintf(name, sizeof name, "/tmp/lua_%016llx", random);
+    lua_pushstring(L, name);
+    return 1;
+}
+
 /* os.exit: every fiber is cancelled, so that <close> runs everywhere, then the program ends with the status. */
 static int guarded_exit(lua_State *L)
 {
@@ -255,6 +270,7 @@ static int guarded_exit(lua_State *L)
     runtime->exit_asked = true;
     runtime->exit_status = status;
     fiber_cancel_all(runtime);
+    fiber_cancel_due(runtime); /* this fiber's own is raised here, so that the waits of its <close> work */
     return failure_error(L, "cancelled", "os.exit", "the script ended the program");
 }
 
@@ -321,6 +337,7 @@ static void guard_open(lua_State *L)
 {
     replace(L, "os", "remove", guarded_remove);
     replace(L, "os", "rename", guarded_rename);
+    replace(L, "os", "tmpname", guarded_tmpname);
     replace(L, "os", "execute", guarded_execute);
     replace(L, "os", "exit", guarded_exit);
     replace(L, "io", "open", guarded_open);

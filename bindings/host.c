@@ -76,6 +76,13 @@ static void take_argv(lua_State *L, int table, struct run_request *request, cons
         if (secret_is(L, -1))
             failure_advise(L, "usage", op, "hand it over by stdin= or env=",
                            "argument %d is a secret: every user of the host can read command lines", (int)i);
+        if (unknown_is(L, -1)) { /* only predicted under --check */
+            unknown_used(L);
+            lua_pop(L, 1);
+            lua_pushliteral(L, UNKNOWN_TEXT);
+            lua_pushvalue(L, -1);
+            lua_rawseti(L, table, i);
+        }
         if (lua_type(L, -1) == LUA_TNUMBER) { /* converted in place, so that the table keeps the text */
             lua_pushvalue(L, -1);
             lua_tostring(L, -1);
@@ -239,7 +246,9 @@ static int run_table(lua_State *L, const char *op)
     struct run_request *request = push_request(L);
     take_argv(L, 1, request, op);
     take_environment(L, 1, request, op);
-    if (lua_getfield(L, 1, "stdin") != LUA_TNIL)
+    if (lua_getfield(L, 1, "stdin") != LUA_TNIL && unknown_is(L, -1))
+        unknown_used(L);
+    else if (!lua_isnil(L, -1))
         request->command.input = secret_or_text(L, -1, op, &request->command.input_length, NULL);
     lua_pop(L, 1);
     request->command.directory = argument_string(L, 1, op, "cwd", NULL);
@@ -532,6 +541,13 @@ static int bound_index(lua_State *L)
     return 1;
 }
 
+/* consul{addr=} on another host: the module itself is called. */
+static int call_module_on_host(lua_State *L)
+{
+    lua_remove(L, 1); /* the proxy */
+    return call_on_host(L);
+}
+
 static void bind_to_host(lua_State *L, int host_index)
 {
     int type = lua_type(L, -1);
@@ -546,6 +562,10 @@ static void bind_to_host(lua_State *L, int host_index)
         lua_pushvalue(L, -4);
         lua_pushcclosure(L, bound_index, 2);
         lua_setfield(L, -2, "__index");
+        lua_pushvalue(L, host_index);
+        lua_pushvalue(L, -4);
+        lua_pushcclosure(L, call_module_on_host, 2);
+        lua_setfield(L, -2, "__call");
         lua_setmetatable(L, -2);
         lua_remove(L, -2);
     }

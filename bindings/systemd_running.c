@@ -168,15 +168,11 @@ static void watch(struct running *running)
     struct systemd *call = &running->call;
     int64_t left_us = 0;
     bool *watched = scratch_zeroed(call->scratch, call->count, sizeof *watched);
-    int64_t since_us = call->now_us;
     for (size_t i = 0; i < call->count; i++) {
         int64_t unit_left_us = left_to_watch_us(running, &call->units[i]);
         watched[i] = unit_left_us > 0;
         left_us = unit_left_us > left_us ? unit_left_us : left_us;
         running->baseline[i] = call->units[i].state;
-        if (watched[i] && running->baseline[i].active_since_us)
-            since_us = running->baseline[i].active_since_us < since_us ? running->baseline[i].active_since_us
-                                                                       : since_us;
     }
     uint64_t deadline = runtime_now(call->runtime) + (uint64_t)(left_us / 1000);
     while (left_us > 0 && runtime_now(call->runtime) < deadline) {
@@ -192,6 +188,9 @@ static void watch(struct running *running)
         for (size_t i = 0; i < call->count; i++) {
             if (!watched[i] || is_steady(&running->baseline[i], &call->units[i]))
                 continue;
+            int64_t since_us = call->units[i].since_us;
+            if (!since_us) /* what it wrote while it came up counts too */
+                since_us = running->baseline[i].active_since_us - 1000000;
             describe_failure(call, &call->units[i], "failed", "does not stay active", since_us);
             systemd_raise(call);
         }
@@ -248,17 +247,15 @@ static void describe(struct running *running, struct unit *unit)
 static bool start(struct running *running, struct unit *unit)
 {
     struct systemd *call = &running->call;
-    int64_t since_us = call->now_us;
+    int64_t since_us = unit->since_us = call->now_us;
     uint64_t deadline = runtime_now(call->runtime) + running->timeout_ms;
-    /* A unit that failed too often in a row refuses to be started until that is forgotten. */
-    bool failed =
-        strcmp(unit->state.active, "failed") == 0 || strncmp(unit->state.sub, "auto-restart", 12) == 0;
-    const char *prepare =
-        scratch_format(call->scratch, "%s%s", unit->state.reload_needed ? "systemctl daemon-reload\n" : "",
-                       failed ? "systemctl reset-failed -- \"$2\"\n" : "");
+    /* A unit that was started too often in a row refuses to be: that is forgotten, as somebody asks for it now. */
+    const char *prepare = unit->state.reload_needed
+                              ? "systemctl daemon-reload\nsystemctl reset-failed -- \"$2\" 2>/dev/null"
+                              : "systemctl reset-failed -- \"$2\" 2>/dev/null";
     report_progress(call->L, "systemd: %sing %s", action_names[unit->action], unit->name);
     if (unit->action == RELOAD)
-        return systemd_act(call, unit, NULL, "daemon-reload", running->timeout_ms);
+        return systemd_act(call, unit, "systemctl daemon-reload", NULL, running->timeout_ms);
     bool done = systemd_act(call, unit, prepare, action_names[unit->action], running->timeout_ms);
     if (!done && strcmp(call->failure.kind, "exit") != 0 && strcmp(call->failure.kind, "timeout") != 0)
         return false;

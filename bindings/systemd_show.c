@@ -46,6 +46,7 @@ static const struct property properties[] = {
     FIELD("Result", TEXT, result),
     FIELD("InvocationID", TEXT, invocation),
     FIELD("FragmentPath", TEXT, fragment),
+    FIELD("DropInPaths", TEXT, drop_ins),
     FIELD("Description", TEXT, description),
     FIELD("MainPID", NUMBER, pid),
     FIELD("NRestarts", NUMBER, restarts),
@@ -114,6 +115,20 @@ size_t systemd_show_read(const char *output, struct unit_state *states, size_t r
         output += length + (output[length] == '\n');
     }
     return count;
+}
+
+void systemd_note_drop_in(struct unit_state *state, const char *path, size_t length)
+{
+    if (strlen(state->drop_ins) + 1 == sizeof state->drop_ins)
+        return; /* cut off: nobody can say what is missing */
+    for (const char *at = state->drop_ins; *at;) {
+        size_t word = strcspn(at, " ");
+        if (word == length && memcmp(at, path, length) == 0)
+            return;
+        at += word;
+        at += strspn(at, " ");
+    }
+    state->reload_needed = true;
 }
 
 bool systemd_unit_name(const char *given, char out[UNIT_NAME_SIZE])

@@ -12,7 +12,7 @@
 #define SYSTEMD_PROPERTIES                                                                                   \
     "Id,LoadState,ActiveState,SubState,UnitFileState,MainPID,NRestarts,Result,NeedDaemonReload,"             \
     "InvocationID,"                                                                                          \
-    "ExecMainStartTimestamp,ActiveEnterTimestamp,ExecMainStatus,FragmentPath,Description"
+    "ExecMainStartTimestamp,ActiveEnterTimestamp,ExecMainStatus,FragmentPath,DropInPaths,Description"
 
 struct unit_state {
     char id[UNIT_NAME_SIZE]; /* the unit's own name, where the one asked for is an alias */
@@ -23,6 +23,7 @@ struct unit_state {
     char result[32];  /* "success", "exit-code", ... */
     char invocation[40];
     char fragment[512];
+    char drop_ins[1024]; /* paths, with blanks between */
     char description[256];
     long pid;           /* of the main process, 0 = none */
     long restarts;      /* by systemd itself, since it was started by hand */
@@ -34,6 +35,10 @@ struct unit_state {
 
 /* Reads the blocks, one a unit in the order asked for; returns how many there were (at most `room` are stored). */
 size_t systemd_show_read(const char *output, struct unit_state *states, size_t room);
+
+/* Takes note of a drop-in that is on the disk: when the unit does not have it, it has to be read anew. systemd's own
+ * NeedDaemonReload misses those in a folder that is new. */
+void systemd_note_drop_in(struct unit_state *state, const char *path, size_t length);
 
 /* "Fri 2026-11-22 10:46:00.123456 UTC" in microseconds since 1970; with or without the fraction. 0 for "n/a", "" and
  * anything else. */

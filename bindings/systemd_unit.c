@@ -75,8 +75,28 @@ static const char ask_script[] =
     "export LC_ALL=C TZ=UTC SYSTEMD_COLORS=0\n"
     "command -v systemctl >/dev/null || { echo 'there is no systemctl' >&2; exit 127; }\n"
     "date +%s%6N\n"
+    "for unit do\n"
+    "  for file in /etc/systemd/system/\"$unit\".d/*.conf /run/systemd/system/\"$unit\".d/*.conf; do\n"
+    "    [ ! -e \"$file\" ] || echo \"$unit $file\"\n"
+    "  done\n"
+    "done\n"
+    "echo\n"
     "systemctl show --timestamp=us+utc -p " SYSTEMD_PROPERTIES " -- \"$@\" 2>/dev/null ||\n"
     "  systemctl show -p " SYSTEMD_PROPERTIES " -- \"$@\"\n";
+
+/* The lines "UNIT PATH" between the time and the states. */
+static void note_drop_ins(struct systemd *call, const char *line, const char *end)
+{
+    while (line < end) {
+        size_t length = strcspn(line, "\n"), name = strcspn(line, " ");
+        for (size_t i = 0; i < call->count; i++)
+            if (name < length && strlen(call->units[i].name) == name &&
+                memcmp(call->units[i].name, line, name) == 0 &&
+                strcmp(call->units[i].state.load, "loaded") == 0)
+                systemd_note_drop_in(&call->units[i].state, line + name + 1, length - name - 1);
+        line += length + 1;
+    }
+}
 
 bool systemd_ask(struct systemd *call)
 {
@@ -95,14 +115,15 @@ bool systemd_ask(struct systemd *call)
         buffer_free(&output);
         return false;
     }
-    const char *text = scratch_take(call->scratch, &output), *blocks = strchr(text, '\n');
+    const char *text = scratch_take(call->scratch, &output), *blocks = strstr(text, "\n\n");
     struct unit_state *states = scratch_zeroed(call->scratch, call->count, sizeof *states);
     call->now_us = strtoll(text, NULL, 10);
-    if (systemd_show_read(blocks ? blocks + 1 : "", states, call->count) != call->count)
+    if (!blocks || systemd_show_read(blocks + 2, states, call->count) != call->count)
         return failure_set(&call->failure, "failed", call->op,
                            "systemctl show does not answer for every unit");
     for (size_t i = 0; i < call->count; i++)
         call->units[i].state = states[i];
+    note_drop_ins(call, strchr(text, '\n') + 1, blocks);
     return true;
 }
 
@@ -184,11 +205,10 @@ void systemd_require(struct systemd *call, const struct unit *unit, bool masked)
 bool systemd_act(struct systemd *call, const struct unit *unit, const char *prepare, const char *verb,
                  uint64_t timeout_ms)
 {
-    const char *script = scratch_format(
-        call->scratch,
-        "export LC_ALL=C SYSTEMD_COLORS=0\n%s\nexec systemctl --no-ask-password \"$1\" -- \"$2\"\n",
-        prepare ? prepare : "");
-    const char *argv[] = {"sh", "-c", script, "sh", verb, unit->name, NULL};
+    static const char act[] = "exec systemctl --no-ask-password \"$1\" -- \"$2\"";
+    const char *script = scratch_format(call->scratch, "export LC_ALL=C SYSTEMD_COLORS=0\n%s\n%s\n",
+                                        prepare ? prepare : "", verb ? act : "");
+    const char *argv[] = {"sh", "-c", script, "sh", verb ? verb : "", unit->name, NULL};
     struct host_command command = {.argv = argv, .timeout_ms = timeout_ms};
     if (host_check(call->host, &command, NULL, &call->failure))
         return true;

@@ -20,7 +20,8 @@ struct unit {
     bool needed;
     int action; /* the caller's */
     struct change change;
-    bool made; /* the change was made or predicted */
+    bool made;        /* the change was made or predicted */
+    int64_t since_us; /* what the journal says from then on matters; 0 = nothing was done */
 };
 
 /* One call of a function of the module. */
@@ -54,7 +55,7 @@ void systemd_look(struct systemd *call);
  * too, unless `masked`. */
 void systemd_require(struct systemd *call, const struct unit *unit, bool masked);
 
-/* Runs `systemctl ARGUMENTS... UNIT`; `prepare` is shell text to run before, or NULL. */
+/* Runs `systemctl VERB UNIT`; `prepare` is shell text to run before, with the unit as $2, or NULL; a NULL verb: only that. */
 bool systemd_act(struct systemd *call, const struct unit *unit, const char *prepare, const char *verb,
                  uint64_t timeout_ms);
 

@@ -8,10 +8,16 @@
 #include <stdlib.h>
 #include <string.h>
 
+static int describe(lua_State *L)
+{
+    runbook_describe(L, lua_touserdata(L, 1));
+    return 1;
+}
+
 /* [-0, +1, v] The header of a runbook, or the reason why it has none. Pushes the table, or a text. */
 static bool push_header(lua_State *L, const struct runbook *runbook)
 {
-    lua_pushcfunction(L, runbook_load_call);
+    lua_pushcfunction(L, describe);
     lua_pushlightuserdata(L, (void *)(uintptr_t)runbook);
     if (lua_pcall(L, 1, 1, 0) == LUA_OK)
         return true;
@@ -262,7 +268,7 @@ static int show(lua_State *L)
     lua_setmetatable(L, -2);
     if (!runbook_find(runtime_of(L), line->words[0], runbook, &failure))
         return failure_raise(L, &failure);
-    runbook_load(L, runbook);
+    runbook_describe(L, runbook);
     int header = lua_gettop(L);
     if (!runtime_of(L)->options.json) {
         print_show(L, runbook, header);

@@ -152,7 +152,9 @@ static const char *describe_end(const struct execution *execution, struct failur
                     (double)execution->line->timeout_ms / 1000.0);
         return "failed";
     }
-    if (runtime->interrupts)
+    if (runtime->interrupts > 1)
+        failure_set(failure, "cancelled", "", "interrupted twice; what was under way was cut short");
+    else if (runtime->interrupts)
         failure_set(failure, "cancelled", "",
                     "interrupted; what was begun was finished, the rest was not begun");
     failure_hint(failure, "run it again: it goes on with what is missing");

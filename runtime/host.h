@@ -86,6 +86,10 @@ bool host_read(struct host *host, const char *path, struct buffer *content, stru
 /* Writes a whole file atomically; see struct host_file. */
 bool host_write(struct host *host, const struct host_file *file, struct failure *failure);
 
+/* A name for a file of this process beside `path`: .NAME.moonbook-PID-RANDOM, which no program takes that reads "*.conf" or
+ * "*.hcl" there. What is left of a killed process goes when NAME is written the next time. */
+void host_temporary_name(const char *path, struct buffer *name);
+
 /* Looks at many paths in one go; a path that is not there is no failure. */
 bool host_stat(struct host *host, const char *const *paths, size_t count, struct host_stat *stats,
                struct failure *failure);

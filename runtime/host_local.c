@@ -2,12 +2,14 @@
 #include "fiber.h"
 #include "host.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
 #include <libgen.h>
 #include <limits.h>
 #include <pwd.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -240,16 +242,54 @@ static bool find_identity(struct write_work *work, uid_t *uid, gid_t *gid)
     return true;
 }
 
+void host_temporary_name(const char *path, struct buffer *name)
+{
+    const char *slash = strrchr(path, '/');
+    size_t folder = slash ? (size_t)(slash - path) + 1 : 0;
+    unsigned random = 0;
+    while (getrandom(&random, sizeof random, 0) < 0 && errno == EINTR)
+        ;
+    buffer_append(name, path, folder);
+    buffer_format(name, ".%.200s.moonbook-%ld-%08x", path + folder, (long)getpid(), random);
+}
+
+/* Is this a file of that kind, for `name` or for a candidate of it, whose writer is no more? */
+static bool is_abandoned(const char *entry, const char *name)
+{
+    const char *tag = ".moonbook-", *last = NULL, *rest = entry + strspn(entry, ".");
+    size_t dots = strspn(name, "."), length = strlen(name + dots);
+    if (rest == entry || strncmp(rest, name + dots, length) != 0 ||
+        strncmp(rest + length, tag, strlen(tag)) != 0)
+        return false;
+    for (const char *at = rest; (at = strstr(at, tag)); at += strlen(tag))
+        last = at + strlen(tag);
+    char *end;
+    long pid = strtol(last, &end, 10);
+    return *end == '-' && pid > 0 && kill((pid_t)pid, 0) != 0 && errno == ESRCH;
+}
+
+/* What killed runs left of earlier attempts at this file: such a run did not come to its rename, so the file is written
+ * again now, and only now. */
+static void remove_abandoned(const char *path)
+{
+    char folder[PATH_MAX];
+    const char *slash = strrchr(path, '/');
+    snprintf(folder, sizeof folder, "%s", path);
+    DIR *listing = opendir(dirname(folder));
+    for (struct dirent *entry; listing && (entry = readdir(listing));)
+        if (is_abandoned(entry->d_name, slash ? slash + 1 : path))
+            unlinkat(dirfd(listing), entry->d_name, 0);
+    if (listing)
+        closedir(listing);
+}
+
 static bool make_temporary(struct write_work *work, int *file)
 {
-    const char *slash = strrchr(work->path, '/');
-    int folder = slash ? (int)(slash - work->path) + 1 : 0;
     for (int attempt = 0; attempt < 16; attempt++) {
-        unsigned long long random = 0;
-        if (getrandom(&random, sizeof random, 0) < 0)
-            return wrong(work, "draw a name");
-        int length = snprintf(work->temporary, sizeof work->temporary, "%.*s.%.200s.moonbook-%08llx", folder,
-                              work->path, work->path + folder, random & 0xffffffffULL);
+        struct buffer name = {0};
+        host_temporary_name(work->path, &name);
+        int length = snprintf(work->temporary, sizeof work->temporary, "%s", buffer_text(&name));
+        buffer_free(&name);
         if (length >= (int)sizeof work->temporary) {
             errno = ENAMETOOLONG;
             return wrong(work, "make a file beside it");
@@ -312,6 +352,7 @@ static void write_work(void *argument)
     gid_t gid = exists ? found.st_gid : getegid();
     mode_t mode = work->file->mode >= 0 ? (mode_t)work->file->mode : exists ? found.st_mode & 07777 : 0644;
     int file;
+    remove_abandoned(work->path);
     if (!find_identity(work, &uid, &gid) || !make_temporary(work, &file))
         return;
     bool done = fill(work, file, uid, gid, mode);

@@ -326,8 +326,65 @@ void runbook_load(lua_State *L, const struct runbook *runbook)
     check_header(L, runbook->name);
 }
 
-int runbook_load_call(lua_State *L)
+/* ---- describing ---- */
+
+#define DESCRIBE_STEPS 10000000 /* of the Lua machine: a header that takes longer does not end */
+
+/* Indexed or called, it gives itself: what stands for modules and required files. */
+static int inert(lua_State *L)
 {
-    runbook_load(L, lua_touserdata(L, 1));
+    lua_pushvalue(L, lua_upvalueindex(1));
     return 1;
+}
+
+/* [-0, +1, m] */
+static void push_inert(lua_State *L)
+{
+    static const char *const events[] = {"__index", "__call", "__concat", NULL};
+    lua_newtable(L);
+    lua_newtable(L);
+    for (size_t i = 0; events[i]; i++) {
+        lua_pushvalue(L, -2);
+        lua_pushcclosure(L, inert, 1);
+        lua_setfield(L, -2, events[i]);
+    }
+    lua_setmetatable(L, -2);
+}
+
+/* [-0, +1, m] Lua's functions that only compute; everything else is inert. */
+static void push_inert_environment(lua_State *L)
+{
+    static const char *const pure[] = {"string",   "table",    "math",  "utf8",   "type",
+                                       "tostring", "tonumber", "pairs", "ipairs", "select",
+                                       "assert",   "error",    "next",  NULL};
+    lua_newtable(L);
+    for (size_t i = 0; pure[i]; i++) {
+        lua_getglobal(L, pure[i]);
+        lua_setfield(L, -2, pure[i]);
+    }
+    lua_newtable(L);
+    push_inert(L);
+    lua_pushcclosure(L, inert, 1);
+    lua_setfield(L, -2, "__index");
+    lua_setmetatable(L, -2);
+}
+
+static void on_too_long(lua_State *L, lua_Debug *activation)
+{
+    (void)activation;
+    luaL_error(L, "loading it does not end");
+}
+
+void runbook_describe(lua_State *L, const struct runbook *runbook)
+{
+    if (luaL_loadfilex(L, runbook->path, "t") != LUA_OK)
+        failure_error(L, "usage", runbook->name, "it cannot be loaded: %s", lua_tostring(L, -1));
+    push_inert_environment(L);
+    lua_setupvalue(L, -2, 1);
+    lua_sethook(L, on_too_long, LUA_MASKCOUNT, DESCRIBE_STEPS);
+    int status = lua_pcall(L, 0, 1, 0);
+    lua_sethook(L, NULL, 0, 0);
+    if (status != LUA_OK)
+        failure_error(L, "usage", runbook->name, "it cannot be loaded: %s", luaL_tolstring(L, -1, NULL));
+    check_header(L, runbook->name);
 }

@@ -48,8 +48,9 @@ struct runbook *runbook_list(struct runtime *runtime, size_t *count);
  * "usage" with the field that is wrong. `require` finds modules in its folder and in lib/ of the places from now on. */
 void runbook_load(lua_State *L, const struct runbook *runbook);
 
-/* [-1, +1, v] runbook_load as a Lua function of a light userdata, for protected calls. */
-int runbook_load_call(lua_State *L);
+/* [-0, +1, v] The header's table for list and show: the file runs apart from everything, in an environment whose modules
+ * are inert, so that looking at what there is cannot do anything. Raises as runbook_load. */
+void runbook_describe(lua_State *L, const struct runbook *runbook);
 
 /* [-0, +0, m] Sets where `require` looks for a file's modules, as runbook_load does. */
 void runbook_search(lua_State *L, const struct runbook *runbook);

@@ -56,14 +56,16 @@ end
 -- A service is stopped only where its data folder moves: two folders with one node's identity confuse the cluster.
 local function stop_if_data_moves(p)
   local places = {
-    consul = function() return consul.agent.read_agent_self().DebugConfig.DataDir end,
-    nomad = function() return agents.nomad(p.address).agent.read_agent_self().config.DataDir end,
+    consul = function(options) return consul.agent.read_agent_self(options).DebugConfig.DataDir end,
+    nomad = function(options) return agents.nomad(p.address).agent.read_agent_self(options).config.DataDir end,
   }
   for _, name in ipairs { "nomad", "consul" } do
-    local unit = systemd.status(name)
+    local wanted = p.data_dir .. "/" .. name
+    -- An agent that answers from the right folder says enough; only else is its unit looked at.
+    local answered, folder = pcall(places[name], { retries = 0 })
+    local unit = not (answered and folder == wanted) and systemd.status(name)
     if unit and unit.active == "active" then
-      local answered, folder = pcall(places[name])
-      local wanted = p.data_dir .. "/" .. name
+      if not answered then answered, folder = pcall(places[name]) end
       if answered and folder and folder ~= wanted then
         log(("%s keeps its data in %s; it is stopped, as %s is its folder now"):format(name, folder, wanted))
         systemd.stopped { name }
@@ -74,10 +76,9 @@ end
 
 -- Both programs merge every *.hcl and *.json of their folder.
 local function warn_of_others(path)
-  local folder = path:match "^(.*)/"
-  for _, pattern in ipairs { "/*.hcl", "/*.json" } do
-    for _, other in ipairs(file.glob(folder .. pattern)) do
-      if other ~= path then warn(("%s is read as well: make sure that it belongs there"):format(other)) end
+  for _, other in ipairs(file.glob(path:match "^.*/" .. "*")) do
+    if other ~= path and (other:find "%.hcl$" or other:find "%.json$") then
+      warn(("%s is read as well: make sure that it belongs there"):format(other))
     end
   end
 end
@@ -152,7 +153,7 @@ local function prove(p)
 end
 
 return {
-  about = "join this machine to the cluster: repository, packages, configuration, DNS, services, proof",
+  about = "join this machine to a Nomad and Consul cluster",
   params = {
     { "consul_hcl", "path", required = true, about = "Consul's configuration, ready for this host" },
     { "nomad_hcl", "path", required = true, about = "Nomad's configuration, ready for this host" },

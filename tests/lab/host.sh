@@ -174,6 +174,8 @@ whole() { [ -e "$(host_folder "$1")/ready" ] && lab_pid "$1" >/dev/null; }
 exec_in() {
   local pid
   pid=$(lab_pid "$1") || die "host $1 is not up"
+  # Seen once in some dozen boots: the kernel denies for a moment that pid 1 has a root.
+  [ -d /proc/"$pid"/root/root ] || wait_until 5 "the root folder of $1" test -d /proc/"$pid"/root/root
   shift
   join_cgroup "$pid" || die "cannot put the command among the host's processes"
   exec nsenter --all --root=/proc/"$pid"/root --wd=/proc/"$pid"/root/root --target "$pid" \

@@ -215,7 +215,7 @@ tap.test("a checker that reads a file", function()
   end
   changes(file.present{path, content = "new", validate = checker(0)})
   local candidate, mode, content = text_of(seen):match("^(.-)\n(.-)\n(.*)$")
-  tap.equal(candidate:match("^(.*)/%.[^/]*%.moonbook%-%x+$"), dir)
+  tap.equal(candidate:match("^(.*)/%.[^/]*%.moonbook%-%d+%-%x+$"), dir)
   tap.equal(mode, "600")
   tap.equal(content, "new")
   tap.raises("invalid", function() file.present{path, content = "bad", validate = checker(1)} end)

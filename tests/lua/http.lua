@@ -171,6 +171,22 @@ if host.run { "sh", "-c", "command -v openssl", reads = true, ok = { 0, 127, 1 }
     tap.match(tap.raises("unreachable", authorities.status.read_leader), "CONSUL_CACERT.*CONSUL_TLS_SERVER_NAME")
     tap.equal(consul { addr = tls.url, ca = ca, server_name = "builder.test" }.status.read_leader(), "127.0.0.1:8300")
   end)
+
+  tap.test("client certificates", function()
+    local made <close> = certificates()
+    local ca, cert, key = made.folder .. "/ca.pem", made.folder .. "/cert.pem", made.folder .. "/key.pem"
+    local tls <close> = servers.start("--tls", cert, key, "--client-ca", ca)
+    local client = { addr = tls.url, ca = ca, server_name = "builder.test" }
+    tap.match(tap.raises("unreachable", consul(client).status.read_leader), "wants a client certificate")
+    client.cert, client.key = cert, key
+    tap.equal(consul(client).status.read_leader(), "127.0.0.1:8300")
+    client.cert = "/nonexistent.pem"
+    tap.match(tap.raises("failed", consul(client).status.read_leader), "/nonexistent.pem")
+    -- Only the first host gets the certificate: the redirect back to the server comes to it without.
+    local hop = other.url .. "/redirect/302?to=" .. tls.url .. "/json"
+    tap.raises("client certificate", http.get, hop, { ca = ca, server_name = "builder.test", cert = cert, key = key,
+      verify = false })
+  end)
 else
   tap.skip("certificates", "openssl is not installed")
 end

@@ -5,7 +5,8 @@ Paths: /echo /headers /status/CODE /slow/SECONDS /busy/NAME/COUNT (429 COUNT tim
 /loop /big/BYTES /short (closes in mid-body) /reset /garbage /spaces (no end) /json /deep /store/... (GET PUT DELETE)
 /seen (what came in, as JSON lines; the tests ask it whether a secret went somewhere) /empty404.
 /v1/... answers a little of what Consul and Nomad answer, in their words (as recorded from Consul 1.8 and Nomad 1.1).
-With --tls CERT KEY it speaks https. --any=STATUS:TYPE:BODY answers everything else so.
+With --tls CERT KEY it speaks https, with --client-ca FILE it wants a client certificate. --replay=FILE answers what is in a file of recorded
+exchanges (tests/lua/recordings) as it was answered then.
 """
 import base64
 import collections
@@ -51,6 +52,10 @@ class Handler(BaseHTTPRequestHandler):
         if url.path != "/seen":
             self.seen.append({"method": self.command, "path": self.path, "body": self.body,
                               "headers": {k.lower(): v for k, v in self.headers.items()}})
+        recorded = self.server.recorded.get((self.command, self.path))
+        if recorded:
+            self.replay(recorded)
+            return
         name, _, rest = url.path[1:].partition("/")
         method = getattr(self, "at_" + name, None)
         method(rest) if method else self.any()
@@ -58,8 +63,20 @@ class Handler(BaseHTTPRequestHandler):
     do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = do_LIST = do_PATCH = handle_any
 
     def any(self):
-        status, kind, body = self.server.any
-        self.answer(int(status), body, kind)
+        self.answer(404, "404 page not found")
+
+    def replay(self, exchange):
+        response, headers = exchange["response"], exchange["response_headers"]
+        if response is None:
+            body = b""
+        elif isinstance(response, str):
+            body = response.encode()
+        elif isinstance(response, dict) and set(response) == {"base64"}:
+            body = base64.b64decode(response["base64"])
+        else:
+            body = json.dumps(response).encode()
+        self.answer(exchange["status"], body, headers.get("Content-Type"),
+                    [h for h in headers.items() if h[0] not in ("Content-Type", "Content-Length")])
 
     def at_echo(self, _):
         self.answer(200, json.dumps(self.seen[-1]), "application/json")
@@ -214,7 +231,7 @@ class Handler(BaseHTTPRequestHandler):
 class Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 256
-    any = ("404", "text/plain", "404 page not found")
+    recorded = {}
 
     def handle_error(self, *_):
         pass
@@ -224,12 +241,17 @@ def main():
     server = Server(("127.0.0.1", 0), Handler)
     arguments = sys.argv[1:]
     for argument in arguments:
-        if argument.startswith("--any="):
-            server.any = argument[6:].split(":", 2)
+        if argument.startswith("--replay="):
+            with open(argument[9:], encoding="utf-8") as lines:
+                for exchange in map(json.loads, lines):  # the first answer to a request counts
+                    server.recorded.setdefault((exchange["method"], exchange["path"]), exchange)
     if "--tls" in arguments:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         at = arguments.index("--tls")
         context.load_cert_chain(arguments[at + 1], arguments[at + 2])
+        if "--client-ca" in arguments:
+            context.load_verify_locations(arguments[arguments.index("--client-ca") + 1])
+            context.verify_mode = ssl.CERT_REQUIRED
         server.socket = context.wrap_socket(server.socket, server_side=True)
     print(server.server_address[1], flush=True)
     server.serve_forever()

@@ -1,0 +1,292 @@
+-- Fibers, steps, waits, Lua's guarded functions and the command line, through the program itself.
+local tap = require "tap"
+
+local program = os.getenv "MOONBOOK" or "build/moonbook"
+
+-- Runs the program on a chunk: {code, stdout, stderr}.
+local function chunk(text, ...)
+  local command = { program, ... }
+  table.move({ "-e", text }, 1, 2, #command + 1, command)
+  command.reads, command.ok, command.timeout = true, true, "30s"
+  return host.run(command)
+end
+
+local function events(answer)
+  local list = {}
+  for line in answer.stdout:gmatch "[^\n]+" do list[#list + 1] = json.decode(line) end
+  return list
+end
+
+local function first(list, name)
+  for _, event in ipairs(list) do if event.event == name then return event end end
+end
+
+-- ---- fibers ----
+
+tap.test("waits inside sort, gsub, metamethods, coroutines and close", function()
+  local t = { 3, 1, 2 }
+  table.sort(t, function(a, b) sleep(0.001) return a < b end)
+  tap.equal(t, { 1, 2, 3 })
+  tap.equal((("abc"):gsub(".", function(c) sleep(0.001) return c:upper() end)), "ABC")
+  local lazy = setmetatable({}, { __index = function(_, k) sleep(0.001) return k .. "!" end })
+  tap.equal(lazy.x, "x!")
+  local co = coroutine.wrap(function() sleep(0.001) coroutine.yield(1) sleep(0.001) return 2 end)
+  tap.equal({ co(), co() }, { 1, 2 })
+  local closed
+  do
+    local _ <close> = setmetatable({}, { __close = function() sleep(0.001) closed = true end })
+  end
+  tap.ok(closed)
+end)
+
+tap.test("parallel runs at the same time and keeps the order of results", function()
+  local running, most = 0, 0
+  local results = parallel({ 1, 2, 3, 4 }, function(n)
+    running = running + 1
+    most = math.max(most, running)
+    sleep(0.02)
+    running = running - 1
+    return n * n
+  end)
+  tap.equal(results, { 1, 4, 9, 16 })
+  tap.equal(most, 4)
+end)
+
+tap.test("parallel keeps to its limit", function()
+  local running, most = 0, 0
+  parallel({ 1, 2, 3, 4, 5 }, function()
+    running = running + 1
+    most = math.max(most, running)
+    sleep(0.005)
+    running = running - 1
+  end, { limit = 2 })
+  tap.equal(most, 2)
+end)
+
+tap.test("the first error of parallel cancels the others, whose <close> may wait", function()
+  local closed = false
+  tap.raises("boom", parallel, {
+    function()
+      local _ <close> = setmetatable({}, { __close = function() sleep(0.01) closed = true end })
+      sleep(60)
+    end,
+    function() sleep(0.01) error("boom", 0) end,
+  })
+  tap.ok(closed, "the other's <close> run to its end")
+end)
+
+tap.test("a thousand fibers, each waiting inside gsub", function()
+  local list = {}
+  for i = 1, 1000 do list[i] = i end
+  local results = parallel(list, function(n)
+    return (("ab"):gsub(".", function(c) sleep(0.01) return c .. n end))
+  end)
+  tap.equal(results[1000], "a1000b1000")
+end)
+
+tap.test("wait returns what became true, and says what it last saw", function()
+  local n = 0
+  tap.equal(wait { function() n = n + 1 return n == 3 and n end, every = 0.001 }, 3)
+  local err = tap.raises("timeout", wait, { function() return false, "two of three" end,
+    timeout = 0.02, every = 0.005, what = "three servers" })
+  tap.match(err, "three servers")
+  tap.match(err, "two of three")
+end)
+
+tap.test("an error inside wait counts as not yet", function()
+  local n = 0
+  tap.ok(wait { function() n = n + 1 if n < 3 then error "no" end return true end, every = 0.001 })
+end)
+
+tap.test("a wait in __gc is refused", function()
+  local refused
+  setmetatable({}, { __gc = function() refused = select(2, pcall(sleep, 0.001)) end })
+  collectgarbage()
+  tap.match(refused, "__gc")
+end)
+
+tap.test("require loads a module once although it waits while loading", function()
+  local folder = host.run { "mktemp", "-d", reads = true }.stdout:gsub("\n", "")
+  local name = folder .. "/slow.lua"
+  host.run { "tee", name, stdin = "loads = (loads or 0) + 1 sleep(0.02) return { n = loads }", reads = true }
+  local before = package.path
+  package.path = folder .. "/?.lua;" .. before
+  local results = parallel({ 1, 2, 3 }, function() return require("slow").n end)
+  package.path = before
+  host.run { "rm", "-r", folder, reads = true }
+  tap.equal(results, { 1, 1, 1 })
+end)
+
+-- ---- errors and steps ----
+
+tap.test("an error is a table whose text has host, step, what and why", function()
+  local done, err = pcall(step, "outer", function()
+    step("inner", function() host.run { "sh", "-c", "echo broken >&2; exit 3" } end)
+  end)
+  tap.ok(not done)
+  tap.equal(err.kind, "exit")
+  tap.equal(err.status, 3)
+  tap.equal(err.step, "outer: inner")
+  tap.match(err, '^[^:]+: step "outer: inner": host.run: .*broken$')
+end)
+
+tap.test("a script's own error{message=, hint=} gets host and step", function()
+  local _, err = pcall(step, "own", function() error { message = "no", hint = "do it", code = 7 } end)
+  tap.equal({ err.step, err.code, err.hint }, { "own", 7, "do it" })
+  tap.match(err, 'step "own": no; do it')
+end)
+
+tap.test("an unknown option offers the near one", function()
+  tap.match(tap.raises("usage", host.run, { "true", stdinn = "x" }), "stdin")
+end)
+
+tap.test("a secret is refused as an argument of a command", function()
+  tap.match(tap.raises("usage", host.run, { "echo", secret.command { "echo", "canary-1234" } }), "stdin")
+end)
+
+-- ---- guarded functions ----
+
+tap.test("os and io functions that write pass the gate", function()
+  local answer = chunk([[
+    local f = assert(io.open("/tmp/moonbook-core-test", "w")) f:write "x" f:close()
+    os.execute "exit 2" os.remove "/tmp/moonbook-core-test" io.popen("echo hi"):read "a"
+    print(tostring(os.execute "true"))]], "--check", "--json")
+  tap.equal(answer.code, 0)
+  local kinds = {}
+  for _, event in ipairs(events(answer)) do
+    if event.event == "change" then kinds[#kinds + 1] = event.kind .. " " .. event.status end
+  end
+  tap.equal(kinds, { "io.open predicted", "os.execute predicted", "os.remove predicted", "io.popen predicted",
+    "os.execute predicted" })
+  tap.ok(not file.exists "/tmp/moonbook-core-test")
+end)
+
+tap.test("os.exit runs <close>, which may wait, and sets the status", function()
+  local answer = chunk [[local _ <close> = setmetatable({}, { __close = function() sleep(0.01) print "closed" end })
+    os.exit(7)]]
+  tap.equal({ answer.code, answer.stdout }, { 7, "closed\n" })
+end)
+
+tap.test("cjson is there as scripts know it", function()
+  tap.equal(require "cjson".encode { 1, 2 }, "[1,2]")
+  tap.ok(require "cjson".null == json.null)
+end)
+
+tap.test("the current folder is no place for modules", function()
+  tap.ok(not package.path:find("%./%?"))
+  tap.ok(not package.cpath:find("%./%?"))
+end)
+
+-- ---- --check ----
+
+tap.test("a command under --check is not run and gives an unknown value", function()
+  local answer = chunk([[local r = host.run { "touch", "/tmp/moonbook-core-test" }
+    host.run { "echo", r.stdout } print(tostring(r.code))]], "--check", "--json")
+  local list = events(answer)
+  local changes = {}
+  for _, event in ipairs(list) do
+    if event.event == "change" then changes[#changes + 1] = { event.status, event.exact } end
+  end
+  tap.equal(changes, { { "predicted", true }, { "predicted", false } })
+  tap.equal(first(list, "log").message, "<unknown>")
+  tap.equal(first(list, "run.end").predicted, 2)
+  tap.ok(not file.exists "/tmp/moonbook-core-test")
+end)
+
+tap.test("what waits for a predicted change holds at once", function()
+  local answer = chunk([[host.run { "true" } wait { function() return false end, timeout = "20s" } print "on"]],
+    "--check")
+  tap.equal({ answer.code, answer.stdout }, { 0, "on\n" })
+end)
+
+tap.test("unless and creates", function()
+  tap.equal(host.run { "false", unless = { "true" } }.changed, false)
+  tap.equal(host.run { "false", creates = "/etc/passwd" }.changed, false)
+  tap.equal(host.run { "true", unless = { "false" } }.changed, true)
+end)
+
+-- ---- the command line ----
+
+tap.test("exit statuses", function()
+  tap.equal(chunk("error 'x'").code, 1)
+  tap.equal(chunk("return").code, 0)
+  tap.equal(host.run { program, "nosuch", reads = true, ok = true }.code, 64)
+  tap.equal(host.run { program, "run", "--nosuch", reads = true, ok = true }.code, 64)
+  tap.equal(chunk("host.run { 'true' }", "--detailed-exitcode").code, 2)
+  tap.equal(chunk("host.run { 'true', reads = true }", "--detailed-exitcode").code, 0)
+end)
+
+tap.test("an error is one line on standard error, nothing on standard output", function()
+  local answer = chunk "error 'x'"
+  tap.equal({ answer.stdout, answer.stderr }, { "", "error: -e:1: x\n" })
+end)
+
+tap.test("scripts get their arguments", function()
+  local path = host.run { "mktemp", "--suffix=.lua", reads = true }.stdout:gsub("\n", "")
+  host.run { "tee", path, stdin = "print(select('#', ...), (select(2, ...)), arg[0] ~= nil)", reads = true }
+  local answer = host.run { program, path, "a", "--own", "--check", reads = true }
+  host.run { "rm", path, reads = true }
+  tap.match(answer.stdout, "^2\t%-%-own\ttrue")
+end)
+
+tap.test("a run that nothing stops is stopped by --timeout, a busy loop too", function()
+  local answer = chunk("sleep(60)", "--timeout", "200ms")
+  tap.equal(answer.code, 1)
+  tap.match(answer.stderr, "did not end within 0.2 s")
+end)
+
+tap.test("an interrupt ends a wait and a computation with 130", function()
+  for _, text in ipairs { "sleep(60)", "while true do end", "while true do pcall(error, 'x') end" } do
+    local answer = host.run { "sh", "-c", [["$0" -e "$1" & p=$!; sleep 0.3; kill -INT $p; wait $p]], program, text,
+      reads = true, ok = true, timeout = "20s" }
+    tap.equal(answer.code, 130, text)
+  end
+end)
+
+-- ---- finding runbooks ----
+
+tap.test("list looks at headers without running anything", function()
+  local folder = host.run { "mktemp", "-d", reads = true }.stdout:gsub("\n", "")
+  local function put(name, text)
+    host.run { "sh", "-c", [[mkdir -p "$(dirname "$0")" && cat > "$0"]], folder .. "/" .. name, stdin = text, reads = true }
+  end
+  put("good.lua", [[local m = require "whatever"  m.x.y(1)
+    os.execute("touch " .. "]] .. folder .. [[/touched")
+    return { about = "is " .. "good", params = { { "n", "integer", default = 3 } }, run = function() end }]])
+  put("bad.lua", "return 5")
+  put("endless.lua", "while true do end")
+  put("lib/module.lua", "return {}")
+  local answer = host.run { program, "list", "--json", reads = true, env = { MOONBOOK_PATH = folder } }
+  local found = {}
+  for _, entry in ipairs(json.decode(answer.stdout)) do
+    if entry.origin == "MOONBOOK_PATH" then found[entry.name] = entry.about or entry.error end
+  end
+  local touched = file.exists(folder .. "/touched")
+  host.run { "rm", "-r", folder, reads = true }
+  tap.equal(found.good, "is good")
+  tap.match(found.bad, "returns a table")
+  tap.match(found.endless, "does not end")
+  tap.equal(found["lib/module"], nil)
+  tap.ok(not touched)
+end)
+
+tap.test("a runbook that others may write to is refused", function()
+  local folder = host.run { "mktemp", "-d", reads = true }.stdout:gsub("\n", "")
+  local path = folder .. "/open.lua"
+  host.run { "sh", "-c", [[echo 'return { about = "x", run = function() print "ran" end }' > "$0"; chmod 666 "$0"]], path,
+    reads = true }
+  local answer = host.run { program, "run", "open", reads = true, ok = true, env = { MOONBOOK_PATH = folder } }
+  host.run { "rm", "-r", folder, reads = true }
+  tap.equal({ answer.code, answer.stdout }, { 64, "" })
+  tap.match(answer.stderr, "chmod go%-w")
+end)
+
+tap.test("the shipped runbook is shown with its parameters", function()
+  local shown = json.decode(host.run { program, "show", "setup/join-client", "--json", reads = true }.stdout)
+  local types = {}
+  for _, parameter in ipairs(shown.params) do types[parameter.name] = parameter.type end
+  tap.equal(types.address, "ip")
+  tap.equal(types.consul_dns, "list(string)")
+end)
+
+tap.finish()
