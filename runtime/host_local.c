@@ -388,14 +388,15 @@ static const struct host_operations operations = {
     .open = local_open,
 };
 
+/* Beside the journals: where XDG says, for root without it /var/lib. */
 static char *state_folder(void)
 {
-    if (geteuid() == 0)
-        return copy_text("/var/lib");
     struct buffer path = {0};
     const char *state = getenv("XDG_STATE_HOME"), *home = getenv("HOME");
     if (state && *state == '/')
         buffer_append_text(&path, state);
+    else if (geteuid() == 0)
+        buffer_append_text(&path, "/var/lib");
     else
         buffer_format(&path, "%s/.local/state", home ? home : "");
     return path.bytes;
