@@ -418,8 +418,7 @@ static void apply(struct apt_packages *packages, const struct wanted *wanted)
     struct apt *apt = packages->apt;
     int status = 0;
     const char *said = "", *hint = "", *kind = "failed";
-    report_progress(apt->L, "apt: installing %s",
-                    packages->count == 1 ? packages->items[0].name : "packages");
+    report_progress(apt->L, "apt: installing %s", apt_packages_names(packages));
     bool ran = run(packages, wanted, &status, &said);
     const char *why = "";
     if (!ran) {

@@ -268,3 +268,12 @@ size_t apt_packages_argv(struct apt_packages *packages, const char **argv, size_
     }
     return at;
 }
+
+const char *apt_packages_names(struct apt_packages *packages)
+{
+    struct buffer text = {0};
+    for (size_t i = 0; i < packages->count; i++)
+        if (packages->items[i].begun && packages->items[i].decision == CHANGE_APPLY)
+            buffer_format(&text, "%s%s", text.length ? ", " : "", packages->items[i].name);
+    return scratch_take(packages->apt->scratch, &text);
+}

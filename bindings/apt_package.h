@@ -55,6 +55,9 @@ void apt_package_predict(struct apt *apt, const char *name, bool installed, cons
  * is known and asked for. Returns the next place. */
 size_t apt_packages_argv(struct apt_packages *packages, const char **argv, size_t at, bool pinned);
 
+/* "consul, nomad": those names, in the scratch. */
+const char *apt_packages_names(struct apt_packages *packages);
+
 /* The script that runs apt-get with its arguments: $1 is "deny" (no service may start) or "allow". */
 extern const char apt_package_script[];
 

@@ -52,7 +52,7 @@ static void remove_packages(struct apt_packages *packages, bool purge)
     argv[0] = "allow"; /* services that go have to be stopped */
     argv[1] = purge ? "purge" : "remove";
     apt_packages_argv(packages, argv, 2, false);
-    report_progress(apt->L, "apt: removing %s", packages->count == 1 ? packages->items[0].name : "packages");
+    report_progress(apt->L, "apt: removing %s", apt_packages_names(packages));
     if (!apt_script(apt, APT_LOCKS_PACKAGES, apt_package_script, argv, &status, &said)) {
         why = scratch_format(apt->scratch, ": %s", apt->failure.message);
         kind = scratch_text(apt->scratch, apt->failure.kind);

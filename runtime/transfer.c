@@ -720,8 +720,11 @@ static bool fail_result(struct transfers *transfers, const struct transfer *tran
         /* fall through */
     default:
         failure_set(failure, "unreachable", op, "the exchange with %s broke off: %s", peer, error);
+        /* With TLS 1.3 the refusal comes after the handshake, and may be lost when the server closes at once. */
         if (strstr(error, "certificate required"))
             failure_hint(failure, "the server wants a client certificate: cert= and key=");
+        else if (strncmp(request->url, "https:", 6) == 0 && !request->target.cert)
+            failure_hint(failure, "perhaps the server wants a client certificate: cert= and key=");
         return false;
     }
 }

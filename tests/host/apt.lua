@@ -82,6 +82,16 @@ tap.test("older entries for the same URI are taken out", function()
   tap.equal(real.changes[2].after.type, "absent")
 end)
 
+tap.test("a file that an earlier step wrote is seen, in the order that a real run has", function()
+  h:reset()
+  local d = "/etc/apt/sources.list.d/"
+  h:write(d .. "bb.list", "deb " .. URL .. " bookworm main\n")
+  local chunk = ("if not file.stat %q then file.present{ %q, content = %q } end "):format(SOURCES, d .. "aa.list", "deb " .. URL .. " jammy main\n")
+  local real = converges(chunk .. repository() .. " assert(not file.stat '/etc/apt/sources.list.d/aa.list')")
+  tap.equal(real.list, { "file.present " .. d .. "aa.list", "apt.repository " .. KEYRING, "apt.repository " .. d .. "aa.list",
+    "apt.repository " .. d .. "bb.list", "apt.repository " .. SOURCES, "apt.updated " .. URL .. " bookworm" })
+end)
+
 tap.test("a key with another fingerprint is refused and nothing is touched", function()
   h:reset()
   local result = h:run(repository("", "798AEC654E5C15428C8E42EEAA16FCBCA621E701"))

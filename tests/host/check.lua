@@ -35,6 +35,8 @@ local function only_reads(seen)
   for _, request in ipairs(seen.requests) do tap.match(request, "^GET /") end
 end
 
+local prediction -- the events of the latest run under --check
+
 -- A run under --check, traced: it must succeed, write nothing, send nothing but reads, and be sure of all its
 -- predictions but those for `unsure` = {target = true}.
 local function predicted(options, unsure)
@@ -42,6 +44,7 @@ local function predicted(options, unsure)
   local before = c2:files()
   local run = c2:join(options)
   local seen = trace.read(c2)
+  prediction = run.events
   tap.equal(run.code, 0, run.stderr .. run.stdout)
   tap.equal(lab.difference(before, c2:files()), {}, "files that are different")
   only_reads(seen)
@@ -102,18 +105,16 @@ end)
 
 -- ---- a fresh host ----
 
-local fresh
 tap.test("on a fresh host --check writes nothing, starts no writer and sends only reads", function()
   local asked = lab.requests(c2.address)
   -- Which version, and what is in its default files, is not known before the repository's lists are there.
   local run, seen = predicted({}, { consul = true, nomad = true, [CONSUL] = true, [NOMAD] = true })
-  fresh = run.events
-  tap.equal(#lab.changes(fresh), 15)
+  tap.equal(#lab.changes(run.events), 15)
   tap.ok(has_request(seen, "/dists/bookworm/InRelease "), "the repository was asked")
   local count, log = lab.requests(c2.address)
   tap.ok(count > asked, "requests in the log")
   for index = asked + 1, count do tap.match(log[index], '"GET /') end
-  local last = lab.event(fresh, "run.end")
+  local last = lab.event(run.events, "run.end")
   tap.equal({ last.status, last.changed, last.predicted, last.failed }, { "ok", 0, 15, 0 })
 end)
 
@@ -125,8 +126,8 @@ local dnsmasq_before, first = c2:read(DNSMASQ), nil
 tap.test("the real run makes exactly the predicted changes, in order", function()
   local run = c2:join { json = true, flags = { "--detailed-exitcode" } }
   tap.equal(run.code, 2, run.stderr .. run.stdout)
-  came_true(fresh, run.events)
   first = run
+  came_true(prediction, run.events)
   tap.equal(lab.event(run.events, "run.end").changed, 15)
 end)
 
@@ -147,7 +148,6 @@ tap.test("on a joined host there is nothing to change: --check and the run say 0
   tap.equal(c2:join { flags = { "--detailed-exitcode" } }.code, 0)
 end)
 
-local changed
 tap.test("with changed files and another DNS server --check predicts the rest and sends only reads", function()
   c2:sh("echo '# one line more' >>/root/lab/consul.hcl")
   c2:sh("chmod 600 /root/lab/nomad.hcl; echo '# token " .. CANARY .. "' >>/root/lab/nomad.hcl")
@@ -156,7 +156,6 @@ tap.test("with changed files and another DNS server --check predicts the rest an
     "systemd.running dnsmasq.service", "systemd.running consul.service", "systemd.running nomad.service" })
   tap.ok(has_request(seen, "GET /v1/agent/self "), "the agents were asked")
   tap.ok(not run.stdout:find(CANARY, 1, true), "no canary on stdout")
-  changed = run.events
 end)
 
 -- Runs for real, traced; the canary must be nowhere but in the files themselves.
@@ -175,7 +174,7 @@ end
 
 tap.test("the run then does the same, and a file's content that not all may read shows nowhere", function()
   local run = without_canary { set = { consul_dns = "10.213.77.2#8600" }, json = true, flags = { "--diff" } }
-  came_true(changed, run.events)
+  came_true(prediction, run.events)
   tap.ok(c2:read(NOMAD):find(CANARY, 1, true), "the canary is in the file")
   local texts = kept(run)
   tap.ok(texts[CONSUL] and texts[NOMAD] and texts[DNSMASQ], "all three files were kept")

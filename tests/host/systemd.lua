@@ -178,6 +178,10 @@ tap.test("packages, their units and their files: predicted as they come", functi
   local real, predicted = converges(chunk)
   tap.equal(#real.list, 8)
   tap.equal(predicted.output, { "active" })
+  -- The host has the unit already: what a package would bring says nothing about it.
+  tap.equal(converges([[
+    apt.installed{ "nomad", "moonbook-test-dies", brings={ units={"moonbook-test-loops", "nomad"} } }
+    systemd.running{ "moonbook-test-loops", stable="100ms" }]]).list, { "apt.installed nomad" })
 end)
 
 tap.test("status", function()
