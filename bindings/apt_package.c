@@ -43,6 +43,12 @@ const char apt_package_script[] =
     "fi\n"
     /* What a run that was killed left half done is finished first; does nothing where all is well. */
     "dpkg --force-confdef --force-confold --configure -a </dev/null 9>&-\n"
+    /* Torn in the middle of unpacking: dpkg will have it unpacked again, and apt takes its version for installed. One that
+     * cannot be fetched any more is replaced by what was asked for. */
+    "torn=$(dpkg-query -W -f '${db:Status-Eflag} ${db:Status-Status} "
+    "${Package}:${Architecture}=${Version}\\n' |\n"
+    "  sed -nE 's/^(reinstreq [^ ]*|ok half-installed) (.*=.+)$/\\2/p')\n"
+    "[ -z \"$torn\" ] || apt --no-remove --allow-downgrades --reinstall install $torn\n"
     "apt \"$@\" && exit 0\n"
     "status=$?\n"
     "if ! apt-get -qq check </dev/null >/dev/null 2>&1 9>&-; then\n"

@@ -83,13 +83,20 @@ local function warn_of_others(path)
   end
 end
 
+-- `nomad config validate` came with Nomad 1.3; an older one says at its start what it does not like.
+local function nomad_checker()
+  local major, minor = (apt.version "nomad" or "1.3"):match "^(%d+)%.(%d+)"
+  if tonumber(major) == 1 and tonumber(minor) < 3 then return nil end
+  return { "nomad", "config", "validate", "%s" }
+end
+
 -- The files stand where the packages put their defaults (a one-node server, for Nomad), which so do not survive.
 local function place_configuration(p)
   stop_if_data_moves(p)
   file.present { CONSUL_CONFIG, source = p.consul_hcl, owner = "root", group = "consul", mode = "0640",
     validate = { "consul", "validate", "-config-format=hcl", "%s" } }
   file.present { NOMAD_CONFIG, source = p.nomad_hcl, owner = "root", group = "root", mode = "0640",
-    validate = { "nomad", "config", "validate", "%s" } }
+    validate = nomad_checker() }
   warn_of_others(CONSUL_CONFIG)
   warn_of_others(NOMAD_CONFIG)
 end

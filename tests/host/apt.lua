@@ -19,7 +19,8 @@ local function converges(chunk)
   local predicted = h:run(chunk, "--check")
   tap.equal(predicted.code, 0, tostring(predicted.stderr))
   tap.equal(h:sh("find /etc /usr /opt /var /run -xdev -newercc /run/stamp -not -path '/run/systemd/*' " ..
-    "-not -path '/var/log/journal/*' -not -path '/run/log/*' -not -path '/run/stamp' -not -path '/run' -not -path '/var/tmp*' -not -path '/var/lib/moonbook*' | head"), "",
+    "-not -path '/var/log/journal/*' -not -path '/run/log/*' -not -path '/run/stamp' -not -path '/run' -not -path " ..
+      "'/var/tmp*' -not -path '/var/lib/moonbook*' | head"), "",
     "touched by --check")
   local real = h:run(chunk)
   tap.equal(real.code, 0, real.stderr)
@@ -70,7 +71,8 @@ tap.test("older entries for the same URI are taken out", function()
   h:write(d .. "mixed.list", "deb [trusted=yes] file:/srv/none ./\ndeb-src " .. URL .. " bookworm main\n#deb " .. URL .. " x\n")
   h:write(d .. "old.sources", "Types: deb\nURIs: " .. URL .. "\nSuites: jammy\nComponents: main\n\n# other\nTypes: deb\n" ..
     "URIs: file:/srv/none\nSuites: ./\nTrusted: yes\n")
-  h:write(d .. "zz.sources", "# once\nTypes: deb\nuris: http://other.example " .. URL .. "//\nSuites: jammy\nComponents: main\n")
+  h:write(d .. "zz.sources", "# once\nTypes: deb\nuris: http://other.example " .. URL ..
+    "//\nSuites: jammy\nComponents: main\n")
   local real = converges(repository())
   tap.equal(real.list, { "apt.repository " .. KEYRING, "apt.repository " .. d .. "consul.list",
     "apt.repository " .. d .. "mixed.list", "apt.repository " .. d .. "old.sources", "apt.repository " .. d .. "zz.sources",
@@ -86,7 +88,8 @@ tap.test("a file that an earlier step wrote is seen, in the order that a real ru
   h:reset()
   local d = "/etc/apt/sources.list.d/"
   h:write(d .. "bb.list", "deb " .. URL .. " bookworm main\n")
-  local chunk = ("if not file.stat %q then file.present{ %q, content = %q } end "):format(SOURCES, d .. "aa.list", "deb " .. URL .. " jammy main\n")
+  local chunk = ("if not file.stat %q then file.present{ %q, content = %q } end "):format(SOURCES, d .. "aa.list", "deb " ..
+    URL .. " jammy main\n")
   local real = converges(chunk .. repository() .. " assert(not file.stat '/etc/apt/sources.list.d/aa.list')")
   tap.equal(real.list, { "file.present " .. d .. "aa.list", "apt.repository " .. KEYRING, "apt.repository " .. d .. "aa.list",
     "apt.repository " .. d .. "bb.list", "apt.repository " .. SOURCES, "apt.updated " .. URL .. " bookworm" })
@@ -125,16 +128,19 @@ tap.test("a suite that is not there is refused with those that are", function()
 end)
 
 tap.test("the key may be a text or a path on the operator's machine", function()
-  h:write("/root/key.asc", h:sh("python3 -c \"import urllib.request;print(urllib.request.urlopen('" .. URL .. "/gpg').read().decode())\""))
+  h:write("/root/key.asc", h:sh("python3 -c \"import urllib.request;print(urllib.request.urlopen('" .. URL ..
+    "/gpg').read().decode())\""))
   converges(("apt.repository{ 'hashicorp', uri=%q, key='/root/key.asc', fingerprints={%q} }"):format(URL, KEY:lower()))
   h:sh("rm " .. KEYRING)
   converges(("apt.repository{ 'hashicorp', uri=%q, key=file.read('/root/key.asc') }"):format(URL))
 end)
 
 tap.test("nonsense is refused as usage", function()
-  for _, chunk in ipairs{ "apt.repository{'a/b', uri='http://x'}", "apt.repository{'a'}", "apt.repository{'a', uri='http://x', sweet=1}",
+  for _, chunk in ipairs{ "apt.repository{'a/b', uri='http://x'}", "apt.repository{'a'}",
+    "apt.repository{'a', uri='http://x', sweet=1}",
     "apt.repository{'a', uri='http://x', fingerprints={'12'}}", "apt.repository{'a', uri='http://x', key='http://x/gpg'}",
-    "apt.repository{'a', uri='http://x', keyring='x.gpg'}", "apt.repository{'a', uri='http://x', components={'main\\nTrusted: yes'}}",
+    "apt.repository{'a', uri='http://x', keyring='x.gpg'}", "apt.repository{'a', uri='http://x', " ..
+      "components={'main\\nTrusted: yes'}}",
     "apt.installed{}", "apt.installed{'Consul'}", "apt.installed{'a b'}", "apt.installed{'consul', version='> '}",
     "apt.installed{'consul','nomad', version='1'}", "apt.installed{'--help'}" } do
     tap.equal(h:run(chunk).failure.kind, "usage", chunk)
@@ -193,8 +199,10 @@ end)
 
 -- Makes a package in the host's own repository. `postinst` is shell text.
 local function make_package(name, postinst)
-  h:write("/srv/tree/DEBIAN/control", ("Package: %s\nVersion: 1.0\nArchitecture: all\nMaintainer: a <a@b>\nDescription: x\n"):format(name))
-  h:write("/srv/tree/lib/systemd/system/" .. name .. ".service", "[Service]\nExecStart=/bin/sleep 1000\n[Install]\nWantedBy=multi-user.target\n")
+  h:write("/srv/tree/DEBIAN/control", ("Package: %s\nVersion: 1.0\nArchitecture: all\nMaintainer: a <a@b>\nDescription: " ..
+    "x\n"):format(name))
+  h:write("/srv/tree/lib/systemd/system/" .. name .. ".service",
+    "[Service]\nExecStart=/bin/sleep 1000\n[Install]\nWantedBy=multi-user.target\n")
   h:write("/srv/tree/DEBIAN/postinst", "#!/bin/sh\n" .. postinst, "0755")
   h:sh(([[set -e; mkdir -p /srv/repo; dpkg-deb --root-owner-group -b /srv/tree /srv/repo/%s.deb >/dev/null; rm -r /srv/tree
     cd /srv/repo; : >Packages
@@ -233,7 +241,8 @@ tap.test("a run that was killed in the middle is finished by the next", function
   make_package("halting", "[ -e /root/second ] || { touch /root/second; sleep 60; }; exit 0\n")
   h:sh("(moonbook -e \"apt.installed{ 'halting' }\" >/dev/null 2>&1 &) ; while [ ! -e /root/second ]; do sleep 0.05; done; " ..
     "killall -9 moonbook apt-get dpkg halting.postinst sleep 2>/dev/null || " ..
-    "for p in /proc/[0-9]*; do case $(cat $p/comm 2>/dev/null) in moonbook|apt-get|dpkg|*postinst|sleep) kill -9 ${p#/proc/};; esac; done; sleep 0.3")
+    "for p in /proc/[0-9]*; do case $(cat $p/comm 2>/dev/null) in moonbook|apt-get|dpkg|*postinst|sleep) kill -9 " ..
+      "${p#/proc/};; esac; done; sleep 0.3")
   tap.match(h:sh("dpkg-query -W -f '${db:Status-Abbrev}' halting"), "^iF")
   tap.equal(converges("apt.installed{ 'halting' }").list, { "apt.installed halting" })
   tap.match(h:sh("dpkg-query -W -f '${db:Status-Abbrev}' halting; ls /usr/sbin/policy-rc.d* 2>/dev/null"), "^ii %s*$")
@@ -251,7 +260,8 @@ end)
 ---- locks ----
 
 local function hold_lock(path, seconds)
-  h:sh(("python3 -c \"import fcntl,time,sys;f=open('%s','w');fcntl.lockf(f,fcntl.LOCK_EX);open('/run/held','w');time.sleep(%s)\" " ..
+  h:sh(("python3 -c \"import " ..
+    "fcntl,time,sys;f=open('%s','w');fcntl.lockf(f,fcntl.LOCK_EX);open('/run/held','w');time.sleep(%s)\" " ..
     ">/dev/null 2>&1 & while [ ! -e /run/held ]; do sleep 0.02; done; rm /run/held"):format(path, seconds))
 end
 
@@ -301,12 +311,14 @@ tap.test("updated: by age and by new sources", function()
 end)
 
 tap.test("version and versions", function()
-  local result = h:run("print(apt.version('consul'), apt.version'nothing-at-all'); print(table.concat(apt.versions('nomad'), ' '), #apt.versions'nothing-at-all')")
+  local result = h:run("print(apt.version('consul'), apt.version'nothing-at-all'); " ..
+    "print(table.concat(apt.versions('nomad'), ' '), #apt.versions'nothing-at-all')")
   tap.equal(result.output, { "1.8.7-1\tnil", "1.10.0-1 1.9.7-1 1.8.4-1\t0" })
 end)
 
 tap.test("without root: permission, and nothing begins to look half done", function()
-  local result = h:sh("cp /usr/local/bin/moonbook /tmp/; setpriv --reuid 65534 --regid 65534 --clear-groups env HOME=/tmp XDG_STATE_HOME=/tmp/s " ..
+  local result = h:sh("cp /usr/local/bin/moonbook /tmp/; setpriv --reuid 65534 --regid 65534 --clear-groups env " ..
+    "HOME=/tmp XDG_STATE_HOME=/tmp/s " ..
     "/tmp/moonbook -e \"apt.absent{ 'dnsmasq' }\" 2>&1; true")
   tap.match(result, "this needs root")
 end)

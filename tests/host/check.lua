@@ -45,7 +45,7 @@ local function predicted(options, unsure)
   local run = c2:join(options)
   local seen = trace.read(c2)
   prediction = run.events
-  tap.equal(run.code, 0, run.stderr .. run.stdout)
+  tap.equal(run.code, 0, lab.why(run))
   tap.equal(lab.difference(before, c2:files()), {}, "files that are different")
   only_reads(seen)
   for _, event in ipairs(changes(run.events)) do
@@ -125,7 +125,7 @@ end)
 local dnsmasq_before, first = c2:read(DNSMASQ), nil
 tap.test("the real run makes exactly the predicted changes, in order", function()
   local run = c2:join { json = true, flags = { "--detailed-exitcode" } }
-  tap.equal(run.code, 2, run.stderr .. run.stdout)
+  tap.equal(run.code, 2, lab.why(run))
   first = run
   came_true(prediction, run.events)
   tap.equal(lab.event(run.events, "run.end").changed, 15)
@@ -162,7 +162,7 @@ end)
 local function without_canary(options)
   options.before = { "strace", "-f", "-o", "/run/started", "-s", "65536", "-e", "abbrev=!execve", "-e", "trace=execve" }
   local run = c2:join(options)
-  tap.equal(run.code, 0, run.stderr .. run.stdout)
+  tap.equal(run.code, 0, lab.why(run))
   local _, text = journal(run)
   tap.match(text, "change.start")
   for name, said in pairs { stdout = run.stdout, stderr = run.stderr, journal = text, processes = c2:read "/run/started" } do

@@ -14,7 +14,7 @@ local function join(host, set)
   set = set or {}
   set.consul_dns = lab.server() .. "#8600"
   local run = host:join { json = true, set = set }
-  tap.equal(run.code, 0, run.stderr .. run.stdout)
+  tap.equal(run.code, 0, lab.why(run))
   local last = lab.event(run.events, "run.end")
   tap.equal({ last.status, last.changed, last.failed }, { "ok", #lab.changes(run.events), 0 })
   return lab.changes(run.events), run
@@ -146,7 +146,7 @@ end)
 tap.test("a second run changes nothing and touches nothing", function()
   local files, units, asked = c1:files(), starts(c1), lab.requests(c1.address)
   local run = c1:join { set = { consul_dns = lab.server() .. "#8600" } }
-  tap.equal(run.code, 0, run.stderr)
+  tap.equal(run.code, 0, lab.why(run))
   tap.match(run.stdout .. run.stderr, "changed: 0, unchanged: %d+, failed: 0")
   tap.equal(lab.difference(files, c1:files()), {}, "files that are different")
   tap.equal(starts(c1), units)

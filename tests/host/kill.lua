@@ -125,6 +125,17 @@ tap.test("killed while dpkg unpacks and configures", function()
   end)
 end)
 
+tap.test("a package that was torn by a kill is unpacked anew", function()
+  local h = hosts[1]
+  for _, state in ipairs { "reinstreq unpacked", "reinstreq half-configured", "reinstreq half-installed", "ok half-installed",
+    "ok half-configured" } do
+    h:sh("sed -i '/^Package: consul$/,/^$/s/^Status: .*/Status: install " .. state .. "/' /var/lib/dpkg/status")
+    local result = h:lua "apt.installed{ 'consul', version = '1.8.*' }"
+    tap.equal({ result.code, result.list }, { 0, { "apt.installed consul" } }, state .. ": " .. result.stderr)
+    tap.equal(h:sh "dpkg-query -Wf '${Status} ${Version}' consul", "install ok installed 1.8.7-1", state)
+  end
+end)
+
 tap.test("killed at random times", function()
   math.randomseed(SEED)
   local plans = { {}, {} }

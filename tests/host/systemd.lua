@@ -12,7 +12,8 @@ local function unit(name, service, quietly)
   if not quietly then h:sh("systemctl daemon-reload") end
 end
 
-local STATES = "systemctl show -p Id,ActiveState,InvocationID,UnitFileState sleeper fresh dies slow ghost talks moonbook-test-loops"
+local STATES = "systemctl show -p Id,ActiveState,InvocationID,UnitFileState sleeper fresh dies slow ghost talks " ..
+  "moonbook-test-loops"
 
 -- Predicts, makes it, checks that it was as predicted, and that a second run is quiet.
 local function converges(chunk)
@@ -67,15 +68,18 @@ end)
 
 tap.test("what is not running is only started, however new its files are", function()
   h:sh("systemctl stop sleeper; touch /etc/sleeper.conf")
-  local real = converges("file.present{ '/etc/sleeper.conf', content='c\\n' }" .. quick("sleeper", "fresh={'/etc/sleeper.conf'}"))
+  local real = converges("file.present{ '/etc/sleeper.conf', content='c\\n' }" .. quick("sleeper",
+    "fresh={'/etc/sleeper.conf'}"))
   tap.equal(real.list, { "file.present /etc/sleeper.conf", "systemd.running sleeper.service" })
   tap.equal(real.changes[2].after.action, "start")
 end)
 
 tap.test("a new unit file is read, a changed one too", function()
   local new = "file.present{ '/etc/systemd/system/fresh.service', content='[Service]\\nExecStart=/bin/sleep 900\\n' }"
-  tap.equal(converges(new .. quick("fresh")).list, { "file.present /etc/systemd/system/fresh.service", "systemd.running fresh.service" })
-  local drop = "file.directory{'/etc/systemd/system/fresh.service.d'} file.present{ '/etc/systemd/system/fresh.service.d/x.conf', content='[Service]\\nNice=5\\n' }"
+  tap.equal(converges(new .. quick("fresh")).list, { "file.present /etc/systemd/system/fresh.service",
+    "systemd.running fresh.service" })
+  local drop = "file.directory{'/etc/systemd/system/fresh.service.d'} file.present{ " ..
+    "'/etc/systemd/system/fresh.service.d/x.conf', content='[Service]\\nNice=5\\n' }"
   local real = converges(drop .. quick("fresh"))
   tap.equal(real.changes[3].after.action, "daemon-reload")
   local again = drop:gsub("Nice=5", "Nice=6") .. quick("fresh", "fresh={'/etc/systemd/system/fresh.service.d/x.conf'}")
@@ -97,7 +101,8 @@ tap.test("a unit that fails is an error with its journal", function()
 end)
 
 tap.test("a unit that crashes in a loop is not running, though it looks so", function()
-  unit("loops.service", "ExecStart=/bin/sh -c 'echo round and round; sleep 0.3; exit 1'\nRestart=always\nRestartSec=100ms\nStartLimitIntervalSec=0")
+  unit("loops.service", "ExecStart=/bin/sh -c 'echo round and round; sleep 0.3; exit " ..
+    "1'\nRestart=always\nRestartSec=100ms\nStartLimitIntervalSec=0")
   for _ = 1, 3 do
     local result = h:run("systemd.running{ 'loops', stable='2s' }")
     tap.equal(result.failure.kind, "failed")

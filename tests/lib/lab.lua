@@ -189,6 +189,12 @@ function lab.event(events, name)
   end
 end
 
+-- Why a run failed, for messages of tests.
+function lab.why(run)
+  local last = lab.event(run.events, "run.end")
+  return run.stderr .. (last and last.error and last.error.message or run.stdout:sub(-1000))
+end
+
 -- Runs a chunk in the host with these flags. Returns {code=, changes=, list=, output=, warnings=, failure=, ms=, stderr=}:
 -- `list` has "kind target" of each change, `output` what it printed, `failure` the error's line.
 function lab:lua(chunk, ...)
