@@ -43,7 +43,7 @@ local function still_sane(h, seen)
     seen[path] = seen[path] or {}
     seen[path][sum] = true
   end
-  tap.equal(h:sh [[find /etc /usr /build -name '*moonbook-*' ! -name '.*' 2>/dev/null]], "", "files that a program may read")
+  tap.equal(h:sh "find /etc /usr /build -name '*moonbook-*' ! -name '.*' 2>/dev/null", "", "files that a program may read")
 end
 
 -- The next run finishes; the host is a member; the one after it has nothing to do; nothing is left lying about.

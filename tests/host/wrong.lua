@@ -129,8 +129,6 @@ tap.test("runbooks that are none", function()
   is_refused(h, run "raises", { 64, "not today" })
   is_refused(h, run "type", { 64, '"adress" is no type' })
   is_refused(h, run "default", { 64, "a %(port%)" })
-  h:sh "mkdir -p /srv/work/scripts; echo 'return { about = [[x]], run = function() file.present{[[/root/owned]]} end }' " ..
-    "| tee /srv/work/scripts/mine.lua >/root/.config.lua"
   h:sh [[mkdir -p /srv/work/scripts
     echo 'return { about = "x", run = function() file.present{ "/root/owned" } end }' >/srv/work/scripts/mine.lua]]
   local function mine() return shell "cd /srv/work && moonbook run mine" end
