@@ -68,7 +68,7 @@ const char *const *apt_names(struct apt *apt)
             failure_error(L, "usage", apt->op, "a package's name is text, not %s", luaL_typename(L, -1));
         if (!is_package_name(name))
             failure_error(L, "usage", apt->op, "\"%s\" is no name of a package", name);
-        lua_pop(L, 1); /* the options table keeps it */
+        lua_pop(L, 1); /* argument_table's copy keeps it */
         if (!is_among(name, names))
             names[count++] = name;
         names[count] = NULL;
@@ -111,6 +111,7 @@ static const char *open_for_one(lua_State *L, const char *op, struct apt *apt)
         failure_error(L, "usage", op, "the name of a package is wanted, not %s", luaL_typename(L, 1));
     lua_settop(L, 1);
     apt_open(L, op, apt);
+    argument_table(L, 1, op, (const char *const[]){NULL});
     const char *const *names = apt_names(apt);
     if (names[1])
         failure_error(L, "usage", op, "one package at a time");

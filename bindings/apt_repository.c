@@ -359,7 +359,8 @@ static struct buffer *obtain_key(struct repository *repository)
         if (!apt_fetch(apt, key, &status, &bytes))
             apt_raise(apt);
         if (status != 200)
-            failure_error(apt->L, "http", OP, "the key %s: HTTP status %d", key, status);
+            failure_advise(apt->L, "http", OP, "check the URL that key= gives", "the key %s: HTTP status %d",
+                           key, status);
     } else if (strchr(key, '\n') || openpgp_is_armored(key, strlen(key))) {
         buffer_append_text(bytes, key);
     } else if (!host_read(apt->runtime->local, key, bytes, &apt->failure)) {

@@ -11,58 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define LONGEST_NAME 63
-#define MOST_ITEMS   100000
-
-static size_t smallest(size_t a, size_t b, size_t c)
-{
-    size_t least = a < b ? a : b;
-    return least < c ? least : c;
-}
-
-/* Edit distance, where two neighbours exchanged count once: the usual slip of the fingers. */
-static size_t edit_distance(const char *a, const char *b)
-{
-    size_t rows[3][LONGEST_NAME + 1];
-    size_t *before = rows[0], *last = rows[1], *row = rows[2];
-    size_t length_a = strlen(a), length_b = strlen(b);
-    for (size_t j = 0; j <= length_b; j++)
-        last[j] = j;
-    for (size_t i = 1; i <= length_a; i++) {
-        row[0] = i;
-        for (size_t j = 1; j <= length_b; j++) {
-            size_t cost = a[i - 1] != b[j - 1];
-            row[j] = smallest(last[j] + 1, row[j - 1] + 1, last[j - 1] + cost);
-            if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] && before[j - 2] + 1 < row[j])
-                row[j] = before[j - 2] + 1;
-        }
-        size_t *free_row = before;
-        before = last;
-        last = row;
-        row = free_row;
-    }
-    return last[length_b];
-}
-
-const char *nearest_name(const char *word, const char *const *names)
-{
-    size_t length = strlen(word);
-    if (length > LONGEST_NAME)
-        return NULL;
-    /* A third of the word may be wrong; more is another word. */
-    size_t best_distance = length / 3 + 2;
-    const char *best = NULL;
-    for (; *names; names++) {
-        if (strlen(*names) > LONGEST_NAME)
-            continue;
-        size_t distance = edit_distance(word, *names);
-        if (distance < best_distance && distance < strlen(*names)) {
-            best_distance = distance;
-            best = *names;
-        }
-    }
-    return best;
-}
+#define MOST_ITEMS 100000
 
 /* [-0, +0, v] */
 static int unknown_option(lua_State *L, const char *op, const char *name, const char *const *names)
@@ -88,11 +37,35 @@ static bool is_listed(const char *name, const char *const *names)
     return false;
 }
 
+/* [-0, +1, m] A copy of the table, `depth` levels of tables in it copied too. What has a finalizer exists once. */
+static void push_copy(lua_State *L, int index, int depth)
+{
+    index = lua_absindex(L, index);
+    lua_createtable(L, (int)lua_rawlen(L, index), 0);
+    for (lua_pushnil(L); lua_next(L, index); lua_rawset(L, -4)) {
+        lua_pushvalue(L, -2);
+        lua_insert(L, -2);
+        if (!depth || !lua_istable(L, -1))
+            continue;
+        if (luaL_getmetafield(L, -1, "__gc") != LUA_TNIL) {
+            lua_pop(L, 1);
+            continue;
+        }
+        push_copy(L, -1, depth - 1);
+        if (lua_getmetatable(L, -2)) /* json.array's, say */
+            lua_setmetatable(L, -2);
+        lua_remove(L, -2);
+    }
+}
+
 void argument_table(lua_State *L, int index, const char *op, const char *const *names)
 {
+    luaL_checkstack(L, 12, op);
     if (!lua_istable(L, index))
         failure_error(L, "usage", op, "a table {...} is wanted, not %s", luaL_typename(L, index));
     index = lua_absindex(L, index);
+    push_copy(L, index, 1);
+    lua_replace(L, index);
     lua_pushnil(L);
     while (lua_next(L, index)) {
         lua_pop(L, 1);
@@ -248,7 +221,7 @@ int argument_mode(lua_State *L, int index, const char *op, const char *name)
     return (int)mode;
 }
 
-/* [-0, +0, v] One of the strings; it lives as long as the table that holds it. */
+/* [-0, +0, v] One of the strings; it lives as long as the list, a part of argument_table's copy. */
 static const char *list_item(lua_State *L, int list, lua_Integer number, const char *op, const char *name)
 {
     char what[128];

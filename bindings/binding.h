@@ -5,6 +5,7 @@
 
 #include "failure.h"
 #include "host.h"
+#include "nearest.h"
 #include "runtime.h"
 
 #include <lauxlib.h>
@@ -29,13 +30,14 @@ struct binding_module {
 
 /* [-0, +0, v] Options tables. `op` is the Lua name for messages.
  * argument_table: the value at `index` is a table whose string keys are all in `names` (NULL-terminated);
- * an unknown one raises "usage" and offers the nearest. */
+ * an unknown one raises "usage" and offers the nearest. The table at `index` is replaced by a copy, with copies of the
+ * tables in it: while the call waits, another fiber may change the caller's, and strings that C holds would go. */
 void argument_table(lua_State *L, int index, const char *op, const char *const *names);
 
 /* The positional argument [1] of the table as a string ("what it is about first"); raises when it is missing or empty. */
 const char *argument_subject(lua_State *L, int index, const char *op, const char *what);
 
-/* Named fields; the fallback where nil. The pointers live as long as the table. Raise "usage" on a wrong type. */
+/* Named fields; the fallback where nil. The pointers live as long as that copy stays on the stack. Raise "usage" on a wrong type. */
 const char *argument_string(lua_State *L, int index, const char *op, const char *name, const char *fallback);
 bool argument_boolean(lua_State *L, int index, const char *op, const char *name, bool fallback);
 int64_t argument_integer(lua_State *L, int index, const char *op, const char *name, int64_t fallback);
@@ -49,8 +51,5 @@ int argument_mode(lua_State *L, int index, const char *op, const char *name);
 /* An array of strings field: a NULL-terminated vector pushed as a userdata on the stack [-0, +1, v]; NULL and nil
  * pushed where the field is nil; a single string is an array of one. */
 const char **argument_list(lua_State *L, int index, const char *op, const char *name);
-
-/* The name out of `names` that `word` most likely meant, or NULL. */
-const char *nearest_name(const char *word, const char *const *names);
 
 #endif

@@ -21,6 +21,7 @@ struct file_target {
     int mode; /* -1: as it is */
     const char *owner, *group;
     const char **validate; /* argv of the checker, or NULL */
+    const char *source;    /* where the content comes from, or NULL; the options table owns it */
 
     struct file_state found;  /* symbolic links followed where the state word follows them */
     struct file_state wanted; /* what it becomes */

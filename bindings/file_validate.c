@@ -26,7 +26,7 @@ static bool has_unknown(const struct file_target *target)
     return false;
 }
 
-/* The end of what the checker printed, without newlines after it. */
+/* The end of what the checker printed, without newlines around it. */
 static void refusal(const struct process_result *result, const char *program, struct failure *failure)
 {
     const struct buffer *said = result->error.length > 0 ? &result->error : &result->output;
@@ -34,13 +34,37 @@ static void refusal(const struct process_result *result, const char *program, st
     size_t length = said->length;
     while (length > 0 && strchr("\r\n ", text[length - 1]) != NULL)
         length--;
+    size_t blank = strspn(text, "\r\n ");
+    text += blank < length ? blank : length;
+    length -= blank < length ? blank : length;
     size_t skipped = length > MOST_SAID ? length - MOST_SAID : 0;
     failure_set(failure, "invalid", program, "%s refuses the new content (%s %d)%s%.*s", program,
                 result->signal != 0 ? "signal" : "exit status",
                 result->signal != 0 ? result->signal : result->status, length > 0 ? ": " : "",
                 (int)(length - skipped), text + skipped);
     failure->status = result->status;
-    failure_hint(failure, "the file was left as it is; correct the content");
+}
+
+/* The checker named the candidate, which is gone when a person reads it: the file to correct is another. */
+static void name_culprit(const struct file_target *target, const char *candidate, struct failure *failure)
+{
+    if (strcmp(failure->kind, "invalid") != 0)
+        return;
+    const char *name = target->source != NULL ? target->source : target->path;
+    struct buffer message = {0};
+    const char *rest = failure->message;
+    for (const char *place; candidate && (place = strstr(rest, candidate)) != NULL;
+         rest = place + strlen(candidate)) {
+        buffer_append(&message, rest, (size_t)(place - rest));
+        buffer_append_text(&message, name);
+    }
+    buffer_append_text(&message, rest);
+    snprintf(failure->message, sizeof failure->message, "%s", buffer_text(&message));
+    buffer_free(&message);
+    failure_hint(failure, "%s was left as it was; correct %s", target->path,
+                 target->source != NULL                      ? target->source
+                 : strcmp(target->kind, "file.present") == 0 ? "the content"
+                                                             : "the file, or what was to be put into it");
 }
 
 enum verdict { VERDICT_GOOD, VERDICT_BAD, VERDICT_NO_PROGRAM };
@@ -92,8 +116,10 @@ void file_validate_input(lua_State *L, struct file_target *target)
     enum verdict verdict = run_checker(target->host, &command, &failure);
     if (verdict == VERDICT_NO_PROGRAM && check)
         report_warning(L, "%s: %s was not run: it is not installed yet", target->op, target->validate[0]);
-    else if (verdict != VERDICT_GOOD)
+    else if (verdict != VERDICT_GOOD) {
+        name_culprit(target, NULL, &failure);
         file_target_raise(L, target, &failure);
+    }
 }
 
 bool file_target_write(struct file_target *target, const char *path, struct failure *failure)
@@ -158,6 +184,8 @@ bool file_validate_candidate(struct file_target *target, struct failure *failure
     host_temporary_name(target->found.path, &candidate);
     const char *path = buffer_text(&candidate);
     bool good = write_candidate(target, path, failure) && check_candidate(target, path, failure);
+    if (!good)
+        name_culprit(target, path, failure);
     const char *argv[] = {"rm", "-f", "--", path, NULL};
     bool removed = file_target_run(target, argv, good ? failure : &ignored);
     buffer_free(&candidate);

@@ -213,6 +213,7 @@ static void present_content(lua_State *L, struct file_target *target)
     } else if (source != NULL) {
         struct file_state *state = lua_newuserdatauv(L, sizeof *state, 0);
         target->content_asked = true;
+        target->source = source;
         if (strcmp(source, UNKNOWN_TEXT) == 0) {
             target->content_unknown = true;
             return;
@@ -260,6 +261,7 @@ int file_copied(lua_State *L)
     if (source == NULL)
         file_target_error(L, target, "usage", "source = \"/path/on/that/host\"", "source is missing");
     target->content_asked = true;
+    target->source = source;
     struct host *from = source_host(L, target);
     if (strcmp(source, UNKNOWN_TEXT) == 0) {
         target->content_unknown = true;

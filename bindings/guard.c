@@ -15,15 +15,22 @@
 #include <sys/random.h>
 #include <unistd.h>
 
-/* [-0, +n, e] Calls the original, kept as upvalue 1, with copies of all arguments; they stay on the stack, since a
- * change that is under way points into them. Returns the number of results. */
-static int call_original(lua_State *L)
+/* [-0, +(n + 1), m] Pushes the original, kept as upvalue 1, and copies of all n arguments; they stay on the stack, since
+ * a change that is under way points into them. Returns n. */
+static int push_original(lua_State *L)
 {
     int arguments = lua_gettop(L);
     luaL_checkstack(L, arguments + 1, "too many arguments");
     lua_pushvalue(L, lua_upvalueindex(1));
     for (int i = 1; i <= arguments; i++)
         lua_pushvalue(L, i);
+    return arguments;
+}
+
+/* [-0, +n, e] Calls the original with the same arguments. Returns the number of results. */
+static int call_original(lua_State *L)
+{
+    int arguments = push_original(L);
     lua_call(L, arguments, LUA_MULTRET);
     return lua_gettop(L) - arguments;
 }
@@ -36,9 +43,11 @@ static bool must_pass(lua_State *L, int status)
            fiber_is_cancelled(runtime_of(L));
 }
 
+/* `context` is the number of shields at the call: an error may have gone past an unshield. */
 static int finish_pcall(lua_State *L, int status, lua_KContext context)
 {
-    (void)context;
+    if (status != LUA_OK && status != LUA_YIELD)
+        fiber_restore_shields(runtime_of(L), (unsigned)context);
     if (must_pass(L, status))
         return lua_error(L);
     if (status != LUA_OK && status != LUA_YIELD) {
@@ -54,21 +63,15 @@ static int guarded_pcall(lua_State *L)
     luaL_checkany(L, 1);
     lua_pushboolean(L, true); /* the first result when there is no error */
     lua_insert(L, 1);
-    int status = lua_pcallk(L, lua_gettop(L) - 2, LUA_MULTRET, 0, 0, finish_pcall);
-    return finish_pcall(L, status, 0);
+    lua_KContext shields = (lua_KContext)fiber_shields(runtime_of(L));
+    int status = lua_pcallk(L, lua_gettop(L) - 2, LUA_MULTRET, 0, shields, finish_pcall);
+    return finish_pcall(L, status, shields);
 }
 
 static int finish_xpcall(lua_State *L, int status, lua_KContext context)
 {
-    (void)context;
-    if (must_pass(L, status))
-        return lua_error(L);
-    if (status != LUA_OK && status != LUA_YIELD) {
-        lua_pushboolean(L, false);
-        lua_insert(L, -2);
-        return 2;
-    }
-    return lua_gettop(L) - 2;
+    int results = finish_pcall(L, status, context);
+    return status == LUA_OK || status == LUA_YIELD ? results - 2 : results;
 }
 
 static int guarded_xpcall(lua_State *L)
@@ -78,8 +81,82 @@ static int guarded_xpcall(lua_State *L)
     lua_pushboolean(L, true);
     lua_pushvalue(L, 1);
     lua_rotate(L, 3, 2); /* function, handler, true, function, arguments */
-    int status = lua_pcallk(L, arguments - 2, LUA_MULTRET, 2, 2, finish_xpcall);
-    return finish_xpcall(L, status, 2);
+    lua_KContext shields = (lua_KContext)fiber_shields(runtime_of(L));
+    int status = lua_pcallk(L, arguments - 2, LUA_MULTRET, 2, shields, finish_xpcall);
+    return finish_xpcall(L, status, shields);
+}
+
+/* ---- coroutines ---- */
+
+/* Resumes `thread` with the arguments on top of L, and notes it: an interrupt reaches what computes inside.
+ * [-n, +(results|1)] The number of results, or -1 and the error. */
+static int resume(lua_State *L, lua_State *thread, int arguments)
+{
+    struct runtime *runtime = runtime_of(L);
+    int results = 0;
+    if (!lua_checkstack(thread, arguments)) {
+        lua_pop(L, arguments);
+        lua_pushliteral(L, "too many arguments to resume");
+        return -1;
+    }
+    lua_xmove(L, thread, arguments);
+    lua_State *before = fiber_enter_thread(runtime, thread);
+    int status = lua_resume(thread, L, arguments, &results);
+    fiber_enter_thread(runtime, before);
+    if (status == LUA_OK || status == LUA_YIELD) {
+        if (lua_checkstack(L, results + 1)) {
+            lua_xmove(thread, L, results);
+            return results;
+        }
+        lua_pop(thread, results);
+        lua_pushliteral(L, "too many results to resume");
+        return -1;
+    }
+    lua_xmove(thread, L, 1);
+    return -1;
+}
+
+static int guarded_resume(lua_State *L)
+{
+    lua_State *thread = lua_tothread(L, 1);
+    luaL_argexpected(L, thread, 1, "coroutine");
+    int results = resume(L, thread, lua_gettop(L) - 1);
+    if (results < 0 && must_pass(L, LUA_ERRRUN))
+        return lua_error(L);
+    lua_pushboolean(L, results >= 0);
+    lua_insert(L, -(results < 0 ? 1 : results) - 1);
+    return (results < 0 ? 1 : results) + 1;
+}
+
+/* What coroutine.wrap returned: as Lua's own, an error closes the coroutine and says where it was called. */
+static int call_wrapped(lua_State *L)
+{
+    lua_State *thread = lua_tothread(L, lua_upvalueindex(1));
+    int results = resume(L, thread, lua_gettop(L));
+    if (results >= 0)
+        return results;
+    int status = lua_status(thread);
+    if (status != LUA_OK && status != LUA_YIELD) {
+        lua_pop(L, 1);
+        lua_resetthread(thread);
+        lua_xmove(thread, L, 1);
+    }
+    if (status != LUA_ERRMEM && lua_type(L, -1) == LUA_TSTRING) {
+        luaL_where(L, 1);
+        lua_insert(L, -2);
+        lua_concat(L, 2);
+    }
+    return lua_error(L);
+}
+
+static int guarded_wrap(lua_State *L)
+{
+    luaL_checktype(L, 1, LUA_TFUNCTION);
+    lua_State *thread = lua_newthread(L);
+    lua_pushvalue(L, 1);
+    lua_xmove(L, thread, 1);
+    lua_pushcclosure(L, call_wrapped, 1);
+    return 1;
 }
 
 /* ---- os and io ---- */
@@ -103,7 +180,16 @@ static int change_by_original(lua_State *L, struct change *change)
         change_end(L, change);
         return 0;
     }
-    int results = call_original(L);
+    int arguments = push_original(L);
+    if (lua_pcall(L, arguments, LUA_MULTRET, 0) !=
+        LUA_OK) { /* a wrong mode, say: the change ends all the same */
+        change->status = CHANGE_FAILED;
+        change->error = luaL_tolstring(L, -1, NULL);
+        change_end(L, change);
+        lua_pop(L, 1);
+        return lua_error(L);
+    }
+    int results = lua_gettop(L) - arguments;
     if (!lua_toboolean(L, -results)) {
         const char *message = results > 1 ? lua_tostring(L, -results + 1) : NULL;
         change->status = CHANGE_FAILED;
@@ -152,6 +238,24 @@ static int guarded_open(lua_State *L)
     lua_settop(L, 0);
     lua_pushliteral(L, "/dev/null");
     lua_pushliteral(L, "w");
+    return call_original(L);
+}
+
+/* io.output(path) opens for writing: that goes through io.open. */
+static int guarded_output(lua_State *L)
+{
+    if (lua_type(L, 1) == LUA_TSTRING) {
+        lua_getglobal(L, "io");
+        lua_getfield(L, -1, "open");
+        lua_pushvalue(L, 1);
+        lua_pushliteral(L, "w");
+        lua_call(L, 2, 2);
+        if (lua_isnil(L, -2))
+            return luaL_error(L, "cannot open file: %s", lua_tostring(L, -1));
+        lua_pop(L, 1);
+        lua_replace(L, 1);
+        lua_settop(L, 1);
+    }
     return call_original(L);
 }
 
@@ -342,6 +446,9 @@ static void guard_open(lua_State *L)
     replace(L, "os", "exit", guarded_exit);
     replace(L, "io", "open", guarded_open);
     replace(L, "io", "popen", guarded_popen);
+    replace(L, "io", "output", guarded_output);
+    replace(L, "coroutine", "resume", guarded_resume);
+    replace(L, "coroutine", "wrap", guarded_wrap);
     lua_getglobal(L, "require");
     lua_newtable(L);
     lua_pushcclosure(L, guarded_require, 2);

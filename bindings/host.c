@@ -523,7 +523,9 @@ static int call_on_host(lua_State *L)
     lua_pushvalue(L, lua_upvalueindex(2));
     lua_insert(L, 1);
     context->host = host;
+    unsigned shields = fiber_shields(runtime_of(L));
     int status = lua_pcall(L, lua_gettop(L) - 1, LUA_MULTRET, 0);
+    fiber_restore_shields(runtime_of(L), shields);
     fiber_context(runtime_of(L))->host = before;
     if (status != LUA_OK)
         return lua_error(L);

@@ -36,7 +36,9 @@ static int step(lua_State *L)
     context->step = name;
     lua_pushvalue(L, 2);
     int base = lua_gettop(L) - 1;
+    unsigned shields = fiber_shields(runtime);
     int status = lua_pcall(L, 0, LUA_MULTRET, 0);
+    fiber_restore_shields(runtime, shields);
     if (status != LUA_OK)
         failure_adopt(L); /* while the context still says which step it was */
     fiber_context(runtime)->step = outer;

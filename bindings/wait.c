@@ -18,7 +18,12 @@ struct waiting {
 /* [-0, +1, m] Pushes what the condition last returned or failed with, for the timeout's message. */
 static void remember(lua_State *L, int status, int base)
 {
-    if (status != LUA_OK || lua_gettop(L) > base + 1)
+    struct failure failure;
+    if (status != LUA_OK && failure_is(L, -1, NULL)) { /* host and step stand before the timeout already */
+        failure_from_lua(L, -1, &failure);
+        lua_pushfstring(L, "%s%s%s%s%s", failure.op, failure.op[0] ? ": " : "", failure.message,
+                        failure.hint[0] ? "; " : "", failure.hint);
+    } else if (status != LUA_OK || lua_gettop(L) > base + 1)
         luaL_tolstring(L, -1, NULL);
     else
         lua_pushstring(L, lua_isnil(L, -1) ? "nothing" : "not yet");
@@ -110,6 +115,23 @@ static int group_gc(lua_State *L)
     return 0;
 }
 
+/* Ends all that still run: whatever ended the call, no fiber outlives it. */
+static int group_close(lua_State *L)
+{
+    struct group *group = lua_touserdata(L, 1);
+    for (size_t i = 0; i < group->started; i++)
+        if (group->fibers[i] && !fiber_ended(group->fibers[i]))
+            fiber_cancel(group->fibers[i]);
+    for (size_t i = 0; i < group->started; i++) {
+        struct fiber *fiber = group->fibers[i];
+        group->fibers[i] = NULL;
+        if (fiber)
+            fiber_join(L, fiber, NULL);
+        lua_settop(L, 1);
+    }
+    return 0;
+}
+
 /* [-0, +1, m] */
 static struct group *push_group(lua_State *L, size_t count)
 {
@@ -118,17 +140,20 @@ static struct group *push_group(lua_State *L, size_t count)
     if (luaL_newmetatable(L, "moonbook.parallel")) {
         lua_pushcfunction(L, group_gc);
         lua_setfield(L, -2, "__gc");
+        lua_pushcfunction(L, group_close);
+        lua_setfield(L, -2, "__close");
     }
     lua_setmetatable(L, -2);
     group->fibers = allocate_zeroed(count, sizeof *group->fibers);
     group->count = count;
+    lua_toclose(L, -1);
     return group;
 }
 
 /* Starts the next: parallel{f, g} calls each, parallel(list, f) calls f(item, index). */
 static void start_next(lua_State *L, struct group *group)
 {
-    lua_Integer index = (lua_Integer)++group->started;
+    lua_Integer index = (lua_Integer)group->started + 1;
     bool each = lua_isfunction(L, 2);
     if (each)
         lua_pushvalue(L, 2);
@@ -136,6 +161,7 @@ static void start_next(lua_State *L, struct group *group)
     if (each)
         lua_pushinteger(L, index);
     group->fibers[index - 1] = fiber_start(L, each ? 2 : 0);
+    group->started++;
     fiber_watch(group->fibers[index - 1]);
 }
 
@@ -159,23 +185,6 @@ static long collect_ended(lua_State *L, struct group *group, int results)
     return -1;
 }
 
-/* [-0, +1, -] Ends all that still run, in order, and leaves the error of the fiber `first` (-1: none) on top. */
-static void end_group(lua_State *L, struct group *group, long first)
-{
-    for (size_t i = 0; i < group->started; i++)
-        if (group->fibers[i] && !fiber_ended(group->fibers[i]))
-            fiber_cancel(group->fibers[i]);
-    lua_pushnil(L);
-    int error = lua_gettop(L);
-    for (size_t i = 0; i < group->started; i++) {
-        struct fiber *fiber = group->fibers[i];
-        group->fibers[i] = NULL;
-        if (fiber && !fiber_join(L, fiber, NULL) && (long)i == first)
-            lua_replace(L, error);
-        lua_settop(L, error);
-    }
-}
-
 /* The first error ends the others and is raised when all of them are gone. */
 static int parallel(lua_State *L)
 {
@@ -189,6 +198,8 @@ static int parallel(lua_State *L)
         argument_table(L, 3, "parallel", names);
         limit = argument_integer(L, 3, "parallel", "limit", 0);
     }
+    if (!fiber_may_wait(runtime))
+        failure_error(L, "usage", "parallel", "a wait inside __gc is refused");
     size_t count = (size_t)luaL_len(L, 1);
     for (size_t i = 1; !each && i <= count; i++) {
         luaL_argcheck(L, lua_geti(L, 1, (lua_Integer)i) == LUA_TFUNCTION, 1, "a list of functions is needed");
@@ -205,10 +216,12 @@ static int parallel(lua_State *L)
         long failed = collect_ended(L, group, results);
         if (failed < 0 && outcome != WAIT_CANCELLED && outcome != WAIT_REFUSED)
             continue;
-        end_group(L, group, failed);
         struct failure failure;
         if (failed < 0 && !fiber_wait_failure(&failure, outcome, "parallel", 0))
             failure_raise(L, &failure);
+        struct fiber *fiber = group->fibers[failed];
+        group->fibers[failed] = NULL;
+        fiber_join(L, fiber, NULL);
         return lua_error(L);
     }
     return 1;

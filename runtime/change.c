@@ -20,14 +20,22 @@ static bool asked_to_apply(lua_State *L, const struct change *change)
     buffer_format(&question,
                   "%s%s%s %s on %s? [y]es, [n]o, [a]ll the rest, [q]uit: ", change->diff ? change->diff : "",
                   change->diff ? "\n" : "", change->kind, change->target, change->host);
+    /* A question belongs to no change, also where another one of the same command has been begun. */
+    unsigned shields = fiber_shields(runtime);
+    fiber_restore_shields(runtime, 0);
     bool asked = terminal_ask(runtime, buffer_text(&question), true, &answer, &failure);
+    fiber_restore_shields(runtime, shields);
     char letter = asked && answer.length ? answer.bytes[0] : 'n';
     buffer_free(&question);
     buffer_free(&answer);
     if (!asked)
         failure_raise(L, &failure);
-    if (letter == 'q')
+    if (letter == 'q') {
+        fiber_cancel_all(runtime);
+        fiber_restore_shields(runtime, 0);
+        fiber_cancel_due(runtime);
         failure_error(L, "cancelled", change->kind, "%s: stopped by the operator", change->target);
+    }
     if (letter == 'a')
         runtime->options.step = false;
     return letter == 'y' || letter == 'a';
@@ -60,6 +68,9 @@ enum change_decision change_begin(lua_State *L, struct change *change)
     struct fiber_context *context = fiber_context(runtime);
     if (fiber_cancel_due(runtime))
         failure_error(L, "cancelled", change->kind, "%s: not begun: interrupted", change->target);
+    if (!fiber_may_wait(runtime))
+        failure_error(L, "usage", change->kind, "%s: a change inside __gc is refused; use <close>",
+                      change->target);
     change->host = host_current(runtime)->name;
     change->step = context->step;
     change->inexact = change->inexact || context->inexact;
@@ -119,9 +130,8 @@ int change_fail(lua_State *L, struct change *change, const struct failure *failu
 
 void change_unneeded(lua_State *L, const char *kind, const char *target)
 {
-    (void)kind;
-    (void)target;
     runtime_of(L)->counts.unchanged++;
+    report_unneeded(runtime_of(L), kind, target);
 }
 
 /* [-0, +1, m] Decodes one of the change's own JSON texts; null for what it has not. */

@@ -17,7 +17,7 @@ static bool push_events(lua_State *L, const char *run)
 {
     struct failure failure;
     struct buffer path = {0}, text = {0};
-    journal_folder(&path);
+    journal_folder(runtime_of(L), &path);
     buffer_format(&path, "/%s/journal.jsonl", run);
     bool read = host_read(runtime_of(L)->local, path.bytes, &text, &failure);
     buffer_free(&path);
@@ -89,7 +89,7 @@ static int no_dots(const struct dirent *entry)
 static void push_runs(lua_State *L)
 {
     struct buffer folder = {0};
-    journal_folder(&folder);
+    journal_folder(runtime_of(L), &folder);
     struct dirent **entries;
     int count = scandir(buffer_text(&folder), &entries, no_dots, newest_first);
     buffer_free(&folder);

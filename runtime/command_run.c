@@ -19,9 +19,7 @@ struct execution {
     const struct command_line *line;
     struct runbook runbook;
     struct fiber *root;
-    uv_timer_t deadline;
     bool started; /* parameters were right, the run has begun */
-    bool timed_out;
 };
 
 /* ---- in the fiber ---- */
@@ -49,8 +47,10 @@ static void push_vars(lua_State *L, const char *path)
         bool read = host_read(runtime_of(L)->local, path, &text, &failure);
         bool decoded = read && json_decode(L, buffer_text(&text), text.length, error, sizeof error);
         buffer_wipe(&text);
-        if (!read)
+        if (!read) {
+            snprintf(failure.op, sizeof failure.op, "--vars");
             raise_usage(L, &failure);
+        }
         if (!decoded)
             failure_error(L, "usage", "--vars", "%s: %s", path, error);
     }
@@ -127,29 +127,16 @@ static int execute_in_fiber(lua_State *L)
 
 /* ---- around it ---- */
 
-static void on_deadline(uv_timer_t *timer)
-{
-    struct execution *execution = timer->data;
-    execution->timed_out = true;
-    fiber_cancel(execution->root);
-}
-
-static void on_closed(uv_handle_t *handle)
-{
-    struct execution *execution = handle->data;
-    runbook_free(&execution->runbook);
-    free(execution);
-}
-
 /* A cancellation has a cause that the operator should read. */
 static const char *describe_end(const struct execution *execution, struct failure *failure)
 {
     const struct runtime *runtime = execution->runtime;
     if (strcmp(failure->kind, "cancelled") != 0)
         return "failed";
-    if (execution->timed_out) {
+    if (runtime->timed_out) {
         failure_set(failure, "timeout", "--timeout", "the run did not end within %.3g s",
                     (double)execution->line->timeout_ms / 1000.0);
+        failure_hint(failure, "run it again with more time: it goes on with what is missing");
         return "failed";
     }
     if (runtime->interrupts > 1)
@@ -199,24 +186,23 @@ static int execute(struct runtime *runtime, const struct command_line *line)
     if (runtime->options.step && !terminal_present()) {
         struct failure failure;
         failure_set(&failure, "usage", "--step", "there is no terminal to ask on");
+        failure_hint(&failure, "start it from a terminal; --check --diff shows what --step would ask");
         report_error(runtime, &failure);
         return EXIT_USAGE_ERROR;
     }
     struct execution *execution = allocate_zeroed(1, sizeof *execution);
     execution->runtime = runtime;
     execution->line = line;
-    uv_timer_init(&runtime->loop, &execution->deadline);
-    execution->deadline.data = execution;
     lua_pushcfunction(runtime->L, execute_in_fiber);
     lua_pushlightuserdata(runtime->L, execution);
     execution->root = fiber_start(runtime->L, 1);
-    interrupt_watch(runtime, execution->root);
-    if (line->timeout_ms)
-        uv_timer_start(&execution->deadline, on_deadline, line->timeout_ms, 0);
+    interrupt_watch(runtime, execution->root, line->timeout_ms);
     bool done = fiber_drive(runtime->L, execution->root, NULL);
     int status = finish(execution, done);
     lua_settop(runtime->L, 0);
-    uv_close((uv_handle_t *)&execution->deadline, on_closed);
+    interrupt_unwatch(runtime);
+    runbook_free(&execution->runbook);
+    free(execution);
     return status;
 }
 

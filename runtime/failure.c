@@ -93,6 +93,25 @@ static const char *kind_of_errno(int error_number)
     }
 }
 
+/* What helps whatever the call was; a caller that knows better gives its own hint afterwards. */
+static const char *hint_of_errno(int error_number)
+{
+    switch (error_number) {
+    case EACCES:
+    case EPERM:
+        return "run it as root, or as a user who may";
+    case EROFS:
+        return "mount the file system writable: `findmnt -o TARGET,OPTIONS` shows how it is";
+    case ENOSPC:
+        return "make room: `df -h` and `df -i` show what is full";
+    case EMFILE:
+    case ENFILE:
+        return "raise the limit of open files (ulimit -n)";
+    default:
+        return "";
+    }
+}
+
 bool failure_errno(struct failure *failure, int error_number, const char *op, const char *format, ...)
 {
     va_list arguments;
@@ -104,6 +123,7 @@ bool failure_errno(struct failure *failure, int error_number, const char *op, co
     /* GNU's strerror_r: the returned text, not necessarily the buffer, holds the message. */
     snprintf(failure->message + length, sizeof failure->message - length, ": %s",
              strerror_r(error_number, reason, sizeof reason));
+    put_text(failure->hint, sizeof failure->hint, hint_of_errno(error_number));
     return false;
 }
 
@@ -127,13 +147,23 @@ static void set_text_field(lua_State *L, const char *name, const char *text)
     lua_setfield(L, -2, name);
 }
 
+/* "file.present /etc/x" fails with "/etc/x: Permission denied": the path once is enough. */
+static const char *message_after_op(const struct failure *failure)
+{
+    const char *subject = strchr(failure->op, ' ');
+    size_t length = subject ? strlen(++subject) : 0;
+    bool repeats = length && strncmp(failure->message, subject, length) == 0 &&
+                   strncmp(failure->message + length, ": ", 2) == 0;
+    return failure->message + (repeats ? length + 2 : 0);
+}
+
 void failure_push(lua_State *L, const struct failure *failure)
 {
     luaL_checkstack(L, 4, "no room for an error");
     lua_createtable(L, 0, 8);
     set_text_field(L, "kind", failure->kind);
     set_text_field(L, "op", failure->op);
-    lua_pushstring(L, failure->message);
+    lua_pushstring(L, message_after_op(failure));
     lua_setfield(L, -2, "message");
     set_text_field(L, "hint", failure->hint);
     if (failure->status) {

@@ -51,8 +51,9 @@ struct stack {
 struct fiber {
     struct runtime *runtime;
     lua_State *L;
-    int reference; /* of the Lua thread, in the registry */
-    int arguments; /* of the function below the top of L */
+    lua_State *thread; /* the coroutine that it is in, else L */
+    int reference;     /* of the Lua thread, in the registry */
+    int arguments;     /* of the function below the top of L */
     enum fiber_state state;
     bool failed;    /* ended by an error, which is on top of L */
     bool timed_out; /* the timer of the current wait fired */
@@ -237,7 +238,7 @@ struct fiber *fiber_start(lua_State *L, int nargs)
     uv_timer_init(&runtime->loop, fiber->timer);
     fiber->timer->data = fiber;
 
-    fiber->L = lua_newthread(L);
+    fiber->L = fiber->thread = lua_newthread(L);
     fiber->reference = luaL_ref(L, LUA_REGISTRYINDEX);
     fiber->arguments = nargs;
     lua_xmove(L, fiber->L, nargs + 1);
@@ -262,6 +263,9 @@ static void fiber_release(struct fiber *fiber)
     if (fiber->next)
         fiber->next->previous = fiber->previous;
     runtime->fiber_count--;
+    for (struct fiber *other = runtime->fibers; other; other = other->next)
+        if (other->joiner == fiber)
+            other->joiner = NULL; /* it ended by an error before it joined that one */
     stack_give(runtime, fiber->stack);
     uv_close((uv_handle_t *)fiber->timer, on_timer_closed);
     luaL_unref(runtime->L, LUA_REGISTRYINDEX, fiber->reference);
@@ -298,10 +302,8 @@ bool fiber_join(lua_State *L, struct fiber *fiber, int *results)
         if (runtime->current->killed)
             fiber_kill(fiber);
         passed_on = true;
-        if (fiber->state != FIBER_ENDED) {
-            runtime->current->state = FIBER_SUSPENDED;
-            switch_back(runtime->current);
-        }
+        if (fiber->state != FIBER_ENDED)
+            fiber_endure(runtime, FIBER_NO_TIMEOUT);
     }
     return collect(L, fiber, results);
 }
@@ -350,7 +352,7 @@ bool fiber_drive(lua_State *L, struct fiber *fiber, int *results)
 
 struct fiber_context *fiber_context(struct runtime *runtime)
 {
-    return &runtime->current->context;
+    return runtime->current ? &runtime->current->context : &runtime->outside;
 }
 
 /* ---- waits ---- */
@@ -374,27 +376,44 @@ static enum wait_outcome deliver_cancellation(struct fiber *fiber)
     return WAIT_CANCELLED;
 }
 
-enum wait_outcome fiber_suspend(struct runtime *runtime, uint64_t timeout_ms)
+bool fiber_may_wait(struct runtime *runtime)
 {
-    struct fiber *fiber = runtime->current;
-    if (lua_gc(fiber->L, LUA_GCCOUNT) < 0)
-        return WAIT_REFUSED;
-    if (cancellation_due(fiber))
-        return deliver_cancellation(fiber);
-    if (fiber->delivered && !fiber->shields) {
-        uint64_t left = fiber->grace_end - runtime_now(runtime);
-        if (timeout_ms > left)
-            timeout_ms = left;
-    }
+    return runtime->current && lua_gc(runtime->current->L, LUA_GCCOUNT) >= 0;
+}
+
+/* Leaves the fiber until it is woken or the time is over. */
+static void pause_fiber(struct fiber *fiber, uint64_t timeout_ms)
+{
     fiber->timed_out = false;
     fiber->woken = false;
     if (timeout_ms != FIBER_NO_TIMEOUT) {
-        uv_update_time(&runtime->loop); /* a long stretch of Lua must not shorten the wait */
+        uv_update_time(&fiber->runtime->loop); /* a long stretch of Lua must not shorten the wait */
         uv_timer_start(fiber->timer, on_timer, timeout_ms, 0);
     }
     fiber->state = FIBER_SUSPENDED;
     switch_back(fiber);
     uv_timer_stop(fiber->timer);
+}
+
+enum wait_outcome fiber_endure(struct runtime *runtime, uint64_t ms)
+{
+    pause_fiber(runtime->current, ms);
+    return runtime->current->timed_out ? WAIT_TIMEOUT : WAIT_WOKEN;
+}
+
+enum wait_outcome fiber_suspend(struct runtime *runtime, uint64_t timeout_ms)
+{
+    struct fiber *fiber = runtime->current;
+    if (!fiber_may_wait(runtime))
+        return WAIT_REFUSED;
+    if (cancellation_due(fiber))
+        return deliver_cancellation(fiber);
+    if (fiber->delivered && !fiber->shields) {
+        uint64_t now = runtime_now(runtime), left = now < fiber->grace_end ? fiber->grace_end - now : 0;
+        if (timeout_ms > left)
+            timeout_ms = left;
+    }
+    pause_fiber(fiber, timeout_ms);
     if (fiber->woken)
         return WAIT_WOKEN;
     if (cancellation_due(fiber))
@@ -435,6 +454,17 @@ void fiber_unshield(struct runtime *runtime)
     runtime->current->shields--;
 }
 
+unsigned fiber_shields(struct runtime *runtime)
+{
+    return runtime->current ? runtime->current->shields : 0;
+}
+
+void fiber_restore_shields(struct runtime *runtime, unsigned shields)
+{
+    if (runtime->current)
+        runtime->current->shields = shields;
+}
+
 void fiber_cancel_all(struct runtime *runtime)
 {
     for (struct fiber *fiber = runtime->fibers; fiber; fiber = fiber->next)
@@ -455,7 +485,16 @@ bool fiber_cancel_due(struct runtime *runtime)
 
 lua_State *fiber_thread(const struct fiber *fiber)
 {
-    return fiber->L;
+    return fiber->thread;
+}
+
+lua_State *fiber_enter_thread(struct runtime *runtime, lua_State *thread)
+{
+    if (!runtime->current)
+        return thread;
+    lua_State *before = runtime->current->thread;
+    runtime->current->thread = thread;
+    return before;
 }
 
 bool fiber_is_cancelled(struct runtime *runtime)
@@ -566,14 +605,12 @@ bool fiber_offload(struct runtime *runtime, void (*work)(void *argument), void *
 {
     struct offload offload = {.work = work, .argument = argument, .fiber = runtime->current};
     offload.request.data = &offload;
-    if (lua_gc(runtime->current->L, LUA_GCCOUNT) < 0)
+    if (!fiber_may_wait(runtime))
         return false;
     if (uv_queue_work(&runtime->loop, &offload.request, on_work, on_worked) != 0)
         return false;
     /* The request is on this stack and cannot be taken back: neither cancel nor kill ends this wait. */
-    while (!offload.done) {
-        runtime->current->state = FIBER_SUSPENDED;
-        switch_back(runtime->current);
-    }
+    while (!offload.done)
+        fiber_endure(runtime, FIBER_NO_TIMEOUT);
     return true;
 }

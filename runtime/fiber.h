@@ -31,22 +31,16 @@ enum wait_outcome {
 /* After a cancellation was delivered, waits work this long once more: `<close>` and clean-up put back locks. */
 #define FIBER_GRACE_MS 5000
 
-/* What a fiber hands on to the fibers that it starts. */
-struct fiber_context {
-    struct host *host; /* host, apt, systemd, file, ... act on this one */
-    const char *step;  /* name of the step that runs, or NULL; owned by the step's caller */
-    bool inexact;      /* under --check: a value that only a real run can know was used */
-};
-
 /* Starts a fiber. [-(nargs + 1), +0, m] The function and its arguments below the top of L move to the new
- * fiber's Lua thread. It runs when the caller waits. The caller owns one reference: join or detach it. */
+ * fiber's Lua thread. It runs when the caller waits. The caller joins it. */
 struct fiber *fiber_start(lua_State *L, int nargs);
 
 /* Waits until the fiber ended, releases it. [-0, +n, -] Returns true and leaves its n results on L, or false
  * and leaves its error. A cancelled joiner cancels the fiber it joins and still waits for its end. */
 bool fiber_join(lua_State *L, struct fiber *fiber, int *results);
 
-/* Runs the scheduler on the caller's stack until `fiber` ended; then as fiber_join. Only main.c and tests. */
+/* Runs the scheduler on the caller's stack until `fiber` ended; then as fiber_join. For those outside of fibers:
+ * commands and tests. */
 bool fiber_drive(lua_State *L, struct fiber *fiber, int *results);
 
 bool fiber_ended(const struct fiber *fiber);
@@ -59,6 +53,9 @@ void fiber_watch(struct fiber *fiber);
 
 /* The context of the running fiber; fields may be changed and are restored by whoever changed them. */
 struct fiber_context *fiber_context(struct runtime *runtime);
+
+/* May the running code wait? Not in a finalizer, and not where no fiber runs. */
+bool fiber_may_wait(struct runtime *runtime);
 
 /* Suspends the running fiber for at most `timeout_ms`. Spurious wakes happen: callers loop on their condition. */
 enum wait_outcome fiber_suspend(struct runtime *runtime, uint64_t timeout_ms);
@@ -83,10 +80,20 @@ void fiber_unshield(struct runtime *runtime);
 /* Was the running fiber cancelled (shield or not)? Long loops without waits ask it. */
 bool fiber_is_cancelled(struct runtime *runtime);
 
+/* How many shields the running fiber has; and back to that number, after an error went past an unshield. */
+unsigned fiber_shields(struct runtime *runtime);
+void fiber_restore_shields(struct runtime *runtime, unsigned shields);
+
+/* Waits until woken or for `ms`, whatever is cancelled: for ends that must be seen and are bounded by others. */
+enum wait_outcome fiber_endure(struct runtime *runtime, uint64_t ms);
+
+/* The Lua thread (coroutine) that the running fiber is in; returns the one before. For interrupts. */
+lua_State *fiber_enter_thread(struct runtime *runtime, lua_State *thread);
+
 /* Is a cancellation to be raised now by the running fiber, at a point where it does not wait? True once. */
 bool fiber_cancel_due(struct runtime *runtime);
 
-/* The Lua thread of a fiber. */
+/* The Lua thread that a fiber executes: its own, or the coroutine it is in. */
 lua_State *fiber_thread(const struct fiber *fiber);
 
 /* Describes an outcome other than WAIT_WOKEN. Returns false. */

@@ -100,13 +100,13 @@ bool host_keep(struct host *host, const char *run, unsigned number, const char *
     buffer_clear(kept);
     if (!host_stat_one(host, path, &stat, failure))
         return false;
-    if (!stat.exists)
-        return true;
+    if (stat.type != 'f' && stat.type != 'l')
+        return true; /* nothing there, or a folder: what is below it is none of this change's */
     struct buffer folder = {0};
     buffer_format(&folder, "%s/moonbook/undo/%s", host->state, run);
     buffer_format(kept, "%s/%u", buffer_text(&folder), number);
-    static const char script[] =
-        "umask 077 && mkdir -p -- \"$1\" && cp -a -- \"$2\" \"$3\" && sync -- \"$1\"";
+    static const char script[] = "umask 077 && mkdir -p -- \"$1\" && cp -a -- \"$2\" \"$3\" && "
+                                 "{ [ -L \"$3\" ] || sync -- \"$3\"; } && sync -- \"$1\"";
     const char *argv[] = {"sh", "-c", script, "sh", buffer_text(&folder), path, buffer_text(kept), NULL};
     struct host_command command = {.argv = argv, .timeout_ms = 120000};
     bool done = host_check(host, &command, NULL, failure);

@@ -1,4 +1,4 @@
-/* SIGINT and SIGTERM. The loop learns of them through uv_async_send; Lua that computes without waiting learns of them
+/* SIGINT, SIGTERM, and SIGALRM for the time of a run. The loop learns of them through uv_async_send; Lua that computes without waiting learns of them
  * through a count hook, armed only now since a permanent one makes Lua 2.4 times slower. */
 #include "interrupt.h"
 
@@ -7,12 +7,13 @@
 
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/time.h>
 
 struct watch {
     struct runtime *runtime;
     struct fiber *root;
     uv_async_t wake;
-    struct sigaction before_int, before_term;
+    struct sigaction before_int, before_term, before_alarm;
 };
 
 /* A signal handler has no argument: the one pointer that a process can have only one of, like the handler itself. */
@@ -29,32 +30,38 @@ static void on_hook(lua_State *L, lua_Debug *activation)
 
 static void on_signal(int number)
 {
-    (void)number;
     struct watch *watch = active;
     if (!watch)
         return;
-    watch->runtime->interrupts++;
+    struct runtime *runtime = watch->runtime;
+    if (number == SIGALRM)
+        runtime->timed_out = true;
+    else
+        runtime->interrupts++;
     uv_async_send(&watch->wake); /* async-signal-safe by its documentation */
-    if (watch->runtime->current) {
-        if (watch->runtime->current == watch->root)
-            fiber_cancel(watch->root); /* it runs: only flags are set */
-        lua_sethook(fiber_thread(watch->runtime->current), on_hook,
-                    LUA_MASKCALL | LUA_MASKRET | LUA_MASKLINE | LUA_MASKCOUNT, 1);
-    }
+    if (!runtime->current)
+        return;
+    /* It runs, so that only flags are set; the root's cancellation would reach it anyway. */
+    if (runtime->interrupts > 1)
+        fiber_kill(runtime->current);
+    else
+        fiber_cancel(runtime->current);
+    lua_sethook(fiber_thread(runtime->current), on_hook,
+                LUA_MASKCALL | LUA_MASKRET | LUA_MASKLINE | LUA_MASKCOUNT, 1);
 }
 
 /* In the loop: no fiber runs, so that cancelling may queue them. */
 static void on_wake(uv_async_t *async)
 {
     struct watch *watch = async->data;
-    if (!watch->runtime->interrupts)
+    if (!watch->runtime->interrupts && !watch->runtime->timed_out)
         return;
     fiber_cancel(watch->root);
     if (watch->runtime->interrupts > 1)
         fiber_kill_all(watch->runtime);
 }
 
-void interrupt_watch(struct runtime *runtime, struct fiber *root)
+void interrupt_watch(struct runtime *runtime, struct fiber *root, uint64_t timeout_ms)
 {
     struct watch *watch = allocate_zeroed(1, sizeof *watch);
     watch->runtime = runtime;
@@ -67,6 +74,10 @@ void interrupt_watch(struct runtime *runtime, struct fiber *root)
     active = watch;
     sigaction(SIGINT, &action, &watch->before_int);
     sigaction(SIGTERM, &action, &watch->before_term);
+    sigaction(SIGALRM, &action, &watch->before_alarm);
+    struct itimerval timer = {.it_value = {.tv_sec = (time_t)(timeout_ms / 1000),
+                                           .tv_usec = (suseconds_t)(timeout_ms % 1000) * 1000}};
+    setitimer(ITIMER_REAL, &timer, NULL); /* all zeros: no timer */
 }
 
 static void on_closed(uv_handle_t *handle)
@@ -79,6 +90,8 @@ void interrupt_unwatch(struct runtime *runtime)
     struct watch *watch = active;
     if (!watch || watch->runtime != runtime)
         return;
+    setitimer(ITIMER_REAL, &(struct itimerval){0}, NULL);
+    sigaction(SIGALRM, &watch->before_alarm, NULL);
     sigaction(SIGINT, &watch->before_int, NULL);
     sigaction(SIGTERM, &watch->before_term, NULL);
     active = NULL;

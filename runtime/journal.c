@@ -2,6 +2,7 @@
 #include "journal.h"
 
 #include "fiber.h"
+#include "host.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -19,15 +20,9 @@ struct journal {
     unsigned changes;
 };
 
-void journal_folder(struct buffer *path)
+void journal_folder(struct runtime *runtime, struct buffer *path)
 {
-    const char *state = getenv("XDG_STATE_HOME"), *home = getenv("HOME");
-    if (state && *state == '/')
-        buffer_format(path, "%s/moonbook/runs", state);
-    else if (geteuid() == 0)
-        buffer_append_text(path, "/var/lib/moonbook/runs");
-    else
-        buffer_format(path, "%s/.local/state/moonbook/runs", home ? home : "");
+    buffer_format(path, "%s/moonbook/runs", runtime->local->state);
 }
 
 /* Makes a folder and those above it, 0700 each where they are new. */
@@ -42,6 +37,16 @@ static bool make_folders(const char *path)
         *slash = '/';
     }
     return mkdir(partial, 0700) == 0;
+}
+
+/* The names are to last as long as what is written under them. */
+static void sync_folder(const char *path)
+{
+    int folder = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (folder < 0)
+        return;
+    fsync(folder); /* where the file system cannot, nothing better is to be had */
+    close(folder);
 }
 
 static bool open_run(struct journal *journal, const char *runs)
@@ -63,21 +68,29 @@ static bool open_run(struct journal *journal, const char *runs)
         if (errno != EEXIST)
             return false;
     }
-    strncat(path, "/journal.jsonl", sizeof path - strlen(path) - 1);
+    size_t folder = strlen(path);
+    strncat(path, "/journal.jsonl", sizeof path - folder - 1);
     journal->file = open(path, O_WRONLY | O_CREAT | O_EXCL | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
+    path[folder] = '\0';
+    if (journal->file >= 0) {
+        sync_folder(path);
+        sync_folder(runs);
+    }
     return journal->file >= 0;
 }
 
 struct journal *journal_open(struct runtime *runtime, struct failure *failure)
 {
     struct buffer runs = {0};
-    journal_folder(&runs);
+    journal_folder(runtime, &runs);
     struct journal *journal = allocate_zeroed(1, sizeof *journal);
     journal->runtime = runtime;
     journal->file = -1;
     if (!open_run(journal, buffer_text(&runs))) {
-        failure_errno(failure, errno, "journal", "cannot be made in %s", buffer_text(&runs));
-        failure_hint(failure, "make the folder writable, or set XDG_STATE_HOME to one that is");
+        int error = errno;
+        failure_errno(failure, error, "journal", "cannot be made in %s", buffer_text(&runs));
+        if (error != ENOSPC)
+            failure_hint(failure, "make the folder writable, or set XDG_STATE_HOME to one that is");
         free(journal);
         journal = NULL;
     }
@@ -115,6 +128,14 @@ static void sync_work(void *argument)
         work->error = errno;
 }
 
+/* Half a line, where the disk got full, would spoil the next line too. */
+static void take_back(int file, size_t length)
+{
+    off_t end = length ? lseek(file, 0, SEEK_END) : 0;
+    if (end < (off_t)length || ftruncate(file, end - (off_t)length) != 0)
+        return; /* a reader has to live with it */
+}
+
 bool journal_write(struct journal *journal, const char *line, size_t length, bool sync,
                    struct failure *failure)
 {
@@ -128,8 +149,9 @@ bool journal_write(struct journal *journal, const char *line, size_t length, boo
             continue;
         if (written < 0) {
             int error = errno;
+            take_back(journal->file, done);
             buffer_free(&whole);
-            return failure_errno(failure, error, "journal", "run %s", journal->run);
+            return failure_errno(failure, error, "journal", "run %s cannot be recorded", journal->run);
         }
         done += (size_t)written;
     }
@@ -142,6 +164,7 @@ bool journal_write(struct journal *journal, const char *line, size_t length, boo
         sync_work(&work);
     }
     if (work.error)
-        return failure_errno(failure, work.error, "journal", "run %s cannot be synced", journal->run);
+        return failure_errno(failure, work.error, "journal", "run %s cannot be recorded for sure",
+                             journal->run);
     return true;
 }

@@ -11,11 +11,11 @@
 
 struct journal;
 
-/* The folder of all runs: $XDG_STATE_HOME/moonbook/runs, for root without it /var/lib/moonbook/runs, else
- * ~/.local/state/moonbook/runs. */
-void journal_folder(struct buffer *path);
+/* The folder of all runs: moonbook/runs in the state folder of the operator's machine, that is $XDG_STATE_HOME, for root
+ * without it /var/lib, else ~/.local/state. */
+void journal_folder(struct runtime *runtime, struct buffer *path);
 
-/* Makes a run's folder (0700) and opens its journal. The run's name is its local time and a random part:
+/* Makes a run's folder (0700) and opens its journal. The run's name is its local time and the part of the second:
  * "20261122-104601-3fa2". NULL and `failure` when it cannot be written: then the run must not start. */
 struct journal *journal_open(struct runtime *runtime, struct failure *failure);
 void journal_close(struct journal *journal);

@@ -3,6 +3,7 @@
 #include "buffer.h"
 #include "command.h"
 #include "fiber.h"
+#include "nearest.h"
 #include "quantity.h"
 #include "report.h"
 
@@ -47,7 +48,7 @@ static const struct {
     {"timeout", "DURATION", OPTION_TIMEOUT, TAKES_RUN, "stop the run after this time (90s, 10m)"},
     {"detailed-exitcode", NULL, OPTION_DETAILED, TAKES_RUN, "exit 2 when something was or would be changed"},
     {"json", NULL, OPTION_JSON, TAKES_JSON, "machine-readable: one JSON object a line on standard output"},
-    {"verbose", NULL, 'v', TAKES_RUN, "say more"},
+    {"verbose", NULL, 'v', TAKES_RUN, "say also what was found as wanted"},
     {"help", NULL, 'h', 0, "this text"},
     {"version", NULL, OPTION_VERSION, 0, "the version"},
 };
@@ -83,6 +84,29 @@ static int refuse(const char *format, const char *what)
     fputs("moonbook: ", stderr);
     fprintf(stderr, format, what);
     fputs("; see moonbook --help\n", stderr);
+    return EXIT_USAGE_ERROR;
+}
+
+/* What follows nothing that we know: files are given by path or with their .lua. */
+static bool is_file_name(const char *word)
+{
+    size_t length = strlen(word);
+    return *word == '/' || *word == '.' || (length > 4 && strcmp(word + length - 4, ".lua") == 0);
+}
+
+static int refuse_command(const char *word)
+{
+    const char *names[sizeof commands / sizeof *commands] = {NULL};
+    for (size_t i = 0; commands[i]; i++)
+        names[i] = commands[i]->name;
+    const char *meant = nearest_name(word, names);
+    fprintf(stderr, "moonbook: \"%s\" is no command", word);
+    if (strchr(word, '/'))
+        fprintf(stderr, "; did you mean moonbook run %s?\n", word);
+    else if (meant)
+        fprintf(stderr, "; did you mean %s? See moonbook --help\n", meant);
+    else
+        fputs("; see moonbook --help\n", stderr);
     return EXIT_USAGE_ERROR;
 }
 
@@ -192,6 +216,8 @@ static int parse(struct runtime *runtime, int argc, char **argv, struct command_
         else if (code == 1 && (line->command || line->chunk))
             line->words[line->word_count++] = optarg;
         else if (code == 1 && !(line->command = find_command(optarg))) {
+            if (!is_file_name(optarg))
+                return refuse_command(optarg);
             line->words[line->word_count++] = optarg;
             return parse_script_words(runtime, argc, argv, line);
         } else if (code != 1 && asked_count < sizeof asked / sizeof *asked) {
@@ -221,7 +247,7 @@ static int execute(struct runtime *runtime, const struct command_line *line)
     if (!line->command)
         return command_script(runtime, line);
     if (line->word_count < line->command->least_words)
-        return refuse("what is missing is %s", line->command->arguments);
+        return refuse("%s is missing", line->command->arguments);
     if (line->word_count > line->command->most_words)
         return refuse("\"%s\" is one word too many", line->words[line->command->most_words]);
     return line->command->execute(runtime, line);

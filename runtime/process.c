@@ -27,6 +27,7 @@ struct child {
     uv_write_t write;
     unsigned holders; /* handles not yet closed, and the caller until it detaches */
     bool started, exited;
+    bool ending;  /* told to end: what is left of the group goes with it */
     bool open[2]; /* outputs that have not ended */
     bool paused[2];
     bool overflow;
@@ -77,6 +78,8 @@ static void on_exit_of_child(uv_process_t *process, int64_t status, int signal_n
 {
     struct child *child = process->data;
     child->exited = true;
+    if (child->ending)
+        kill(-process->pid, SIGKILL); /* those who ignored SIGTERM; nobody is left: ESRCH */
     child->status = signal_number ? -1 : (int)status;
     child->signal = signal_number;
     uv_timer_stop(&child->killer);
@@ -127,6 +130,7 @@ static void end_child(struct child *child)
 {
     if (child->exited || !child->started)
         return;
+    child->ending = true;
     signal_group(child, SIGTERM);
     uv_timer_start(&child->killer, on_kill_time, KILL_AFTER_MS, 0);
 }
@@ -238,6 +242,10 @@ static int spawn(struct child *child, const struct process_options *options)
 static struct child *child_start(struct runtime *runtime, const struct process_options *options,
                                  struct failure *failure)
 {
+    if (!fiber_may_wait(runtime)) {
+        fiber_wait_failure(failure, WAIT_REFUSED, options->argv[0], 0);
+        return NULL;
+    }
     struct child *child = child_new(runtime, options);
     int error = spawn(child, options);
     if (error) {
@@ -282,10 +290,9 @@ static enum wait_outcome await_end(struct child *child, uint64_t timeout_ms)
 /* After SIGTERM: waits for the exit, so that what the command wrote is complete when the caller goes on. */
 static void await_exit(struct child *child)
 {
-    uint64_t end = runtime_now(child->runtime) + KILL_AFTER_MS + 1000;
-    while (!child->exited && runtime_now(child->runtime) < end)
-        if (fiber_suspend(child->runtime, end - runtime_now(child->runtime)) == WAIT_REFUSED)
-            return;
+    uint64_t now, end = runtime_now(child->runtime) + KILL_AFTER_MS + 1000;
+    while (!child->exited && (now = runtime_now(child->runtime)) < end)
+        fiber_endure(child->runtime, end - now);
 }
 
 bool process_run(struct runtime *runtime, const struct process_options *options,
@@ -336,6 +343,7 @@ struct process_stream *process_open(struct runtime *runtime, const struct proces
         return NULL;
     struct process_stream *stream = allocate_zeroed(1, sizeof *stream);
     stream->child = child;
+    child->fiber = NULL; /* whoever reads */
     return stream;
 }
 
@@ -372,11 +380,8 @@ static bool take_line(struct child *child, struct buffer *line)
     return true;
 }
 
-int process_read_line(struct process_stream *stream, struct buffer *line, uint64_t timeout_ms,
-                      struct failure *failure)
+static int read_line(struct child *child, struct buffer *line, uint64_t timeout_ms, struct failure *failure)
 {
-    struct child *child = stream->child;
-    child->fiber = child->runtime->current;
     uint64_t deadline = runtime_now(child->runtime) + timeout_ms;
     buffer_clear(line);
     for (;;) {
@@ -392,10 +397,18 @@ int process_read_line(struct process_stream *stream, struct buffer *line, uint64
                                                       : fiber_suspend(child->runtime, deadline - now);
         if (outcome == WAIT_WOKEN)
             continue;
-        child->fiber = NULL;
         fiber_wait_failure(failure, outcome, "read", timeout_ms);
         return -1;
     }
+}
+
+int process_read_line(struct process_stream *stream, struct buffer *line, uint64_t timeout_ms,
+                      struct failure *failure)
+{
+    stream->child->fiber = stream->child->runtime->current;
+    int got = read_line(stream->child, line, timeout_ms, failure);
+    stream->child->fiber = NULL; /* the next reader may be another fiber */
+    return got;
 }
 
 void process_close(struct process_stream *stream)

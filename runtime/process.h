@@ -18,7 +18,9 @@ struct process_options {
     size_t input_length;
     const int *descriptors; /* handed to the child as 3, 4, ...; may be NULL */
     size_t descriptor_count;
-    uint64_t timeout_ms; /* then the whole group gets SIGTERM, two seconds later SIGKILL */
+    uint64_t
+        timeout_ms; /* then the group gets SIGTERM; what is left of it SIGKILL, when the command ends or two
+                          * seconds later */
     size_t output_limit; /* bytes kept of each output, 0 = 64 MiB; more ends the command */
 };
 

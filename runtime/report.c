@@ -17,8 +17,9 @@
 
 struct reporter {
     struct text_sink *text;
-    bool started; /* a run was started */
-    bool quiet;   /* of a chunk: the journal waits for a change, no line of counts without one */
+    bool started;    /* a run was started */
+    bool unrecorded; /* the journal could not be written, and that was said */
+    bool quiet;      /* of a chunk: the journal waits for a change, no line of counts without one */
     char *runbook;
     char *params;
     uint64_t started_ms;
@@ -101,8 +102,10 @@ static bool event_end(struct runtime *runtime, struct json_text *event, bool to_
         write_out(&event->out);
     bool done = !runtime->journal || journal_write(runtime->journal, buffer_text(&event->out),
                                                    event->out.length, sync, failure ? failure : &own);
-    if (!done && !failure)
+    if (!done && !failure && !runtime->reporter->unrecorded) {
+        runtime->reporter->unrecorded = true; /* once is enough */
         text_warning(runtime->reporter->text, own.message);
+    }
     buffer_free(&event->out);
     return done;
 }
@@ -319,6 +322,12 @@ void report_change(struct runtime *runtime, const struct change *change)
     }
     if (!runtime->options.json)
         text_change(runtime->reporter->text, change);
+}
+
+void report_unneeded(struct runtime *runtime, const char *kind, const char *target)
+{
+    if (runtime->options.verbose && !runtime->options.json)
+        text_unneeded(runtime->reporter->text, kind, target);
 }
 
 /* ---- talk ---- */

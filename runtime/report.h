@@ -45,6 +45,9 @@ void report_change(struct runtime *runtime, const struct change *change);
 /* A change is about to be made: a live line on the terminal. The gate calls it. */
 void report_change_start(struct runtime *runtime, const struct change *change);
 
+/* A thing was found as wanted; said with -v only. */
+void report_unneeded(struct runtime *runtime, const char *kind, const char *target);
+
 /* Something the operator should know; goes to all sinks. */
 void report_warning(lua_State *L, const char *format, ...) __attribute__((format(printf, 2, 3)));
 

@@ -67,6 +67,21 @@ static void emit(struct text_sink *sink, struct buffer *text)
     buffer_free(text);
 }
 
+/* Text of commands and servers: what would steer the terminal shows as "?". */
+static void add_foreign(struct buffer *out, const char *text)
+{
+    size_t start = out->length;
+    buffer_append_text(out, text);
+    for (size_t i = start; i < out->length; i++) {
+        unsigned char byte = (unsigned char)out->bytes[i];
+        unsigned char next = i + 1 < out->length ? (unsigned char)out->bytes[i + 1] : 0;
+        if ((byte < 0x20 && byte != '\n' && byte != '\t') || byte == 0x7f)
+            out->bytes[i] = '?';
+        else if (byte == 0xc2 && next >= 0x80 && next < 0xa0) /* C1, in UTF-8 */
+            out->bytes[i] = out->bytes[i + 1] = '?';
+    }
+}
+
 static void styled(struct text_sink *sink, struct buffer *out, enum style style, const char *text)
 {
     if (sink->colour && style != PLAIN)
@@ -99,7 +114,7 @@ void text_say(struct text_sink *sink, const char *text)
 void text_progress(struct text_sink *sink, const char *text)
 {
     struct buffer line = {0};
-    buffer_append_text(&line, text);
+    add_foreign(&line, text);
     redact(sink->runtime->redactor, &line);
     if (!sink->terminal) {
         if (!sink->said || strcmp(sink->said, buffer_text(&line)) != 0) {
@@ -155,7 +170,7 @@ static void add_where(struct text_sink *sink, struct buffer *out, const char *ho
 {
     if (strcmp(host, sink->runtime->local->name) != 0)
         buffer_format(out, "%s: ", host);
-    buffer_append_text(out, step ? step : "(outside any step)");
+    add_foreign(out, step ? step : "(outside any step)");
 }
 
 static bool is_shown(const struct text_sink *sink, const char *host, const char *step)
@@ -230,11 +245,14 @@ static void add_diff(struct text_sink *sink, struct buffer *out, const char *dif
     while (*diff) {
         size_t length = strcspn(diff, "\n");
         enum style style = *diff == '+' ? GOOD : *diff == '-' ? BAD : DIM;
-        char *line = strndup(diff, length);
+        struct buffer line = {0}, shown = {0};
+        buffer_append(&line, diff, length);
+        add_foreign(&shown, buffer_text(&line));
         buffer_append_text(out, "        ");
-        styled(sink, out, style, line ? line : "");
+        styled(sink, out, style, buffer_text(&shown));
         buffer_append_text(out, "\n");
-        free(line);
+        buffer_free(&line);
+        buffer_free(&shown);
         diff += length + (diff[length] == '\n');
     }
 }
@@ -255,7 +273,8 @@ void text_change(struct text_sink *sink, const struct change *change)
     }
     buffer_append_text(&out, "      ");
     styled(sink, &out, failed ? BAD : CHANGED, mark(sink, symbol, word));
-    buffer_format(&out, " %s %s", change->kind, change->target);
+    buffer_format(&out, " %s ", change->kind);
+    add_foreign(&out, change->target);
     if (predicted && change->inexact)
         styled(sink, &out, DIM, "  (depends on the real run)");
     if (!predicted)
@@ -266,11 +285,24 @@ void text_change(struct text_sink *sink, const struct change *change)
     emit(sink, &out);
 }
 
+void text_unneeded(struct text_sink *sink, const char *kind, const char *target)
+{
+    struct buffer out = {0}, line = {0};
+    buffer_format(&line, "      %s %s ", mark(sink, "=", "as wanted"), kind);
+    add_foreign(&line, target);
+    styled(sink, &out, DIM, buffer_text(&line));
+    buffer_append_text(&out, "\n");
+    buffer_free(&line);
+    emit(sink, &out);
+}
+
 void text_warning(struct text_sink *sink, const char *text)
 {
     struct buffer out = {0};
     styled(sink, &out, CHANGED, "warning:");
-    buffer_format(&out, " %s\n", text);
+    buffer_append_text(&out, " ");
+    add_foreign(&out, text);
+    buffer_append_text(&out, "\n");
     emit(sink, &out);
 }
 
@@ -282,13 +314,20 @@ void text_failure(struct text_sink *sink, const struct failure *failure)
         buffer_format(&out, " %s:", failure->host);
     if (failure->step[0])
         buffer_format(&out, " step \"%s\":", failure->step);
-    if (failure->op[0])
-        buffer_format(&out, " %s:", failure->op);
-    buffer_format(&out, " %s\n", failure->message);
-    if (failure->hint[0]) {
-        styled(sink, &out, STRONG, "  what to do:");
-        buffer_format(&out, " %s\n", failure->hint);
+    if (failure->op[0]) {
+        buffer_append_text(&out, " ");
+        add_foreign(&out, failure->op);
+        buffer_append_text(&out, ":");
     }
+    buffer_append_text(&out, " ");
+    add_foreign(&out, failure->message);
+    if (failure->hint[0]) {
+        buffer_append_text(&out, "\n");
+        styled(sink, &out, STRONG, "  what to do:");
+        buffer_append_text(&out, " ");
+        add_foreign(&out, failure->hint);
+    }
+    buffer_append_text(&out, "\n");
     emit(sink, &out);
 }
 

@@ -21,6 +21,7 @@ void text_step_end(struct text_sink *sink, const char *host, const char *step, c
                    uint64_t ms);
 void text_change_start(struct text_sink *sink, const struct change *change);
 void text_change(struct text_sink *sink, const struct change *change);
+void text_unneeded(struct text_sink *sink, const char *kind, const char *target);
 void text_warning(struct text_sink *sink, const char *text);
 void text_failure(struct text_sink *sink, const struct failure *failure);
 

@@ -124,10 +124,11 @@ static bool check_trust(const char *path, struct failure *failure)
     struct stat found;
     if (lstat(path, &found) != 0)
         return failure_errno(failure, errno, "runbook", "%s", path);
+    if (S_ISLNK(found.st_mode) && stat(path, &found) != 0) /* who may write to its target decides */
+        return failure_errno(failure, errno, "runbook", "%s", path);
     bool owned = found.st_uid == geteuid() || found.st_uid == 0;
-    bool writable = !S_ISLNK(found.st_mode) &&
-                    ((found.st_mode & S_IWOTH) ||
-                     ((found.st_mode & S_IWGRP) && !is_private_group(found.st_uid, found.st_gid)));
+    bool writable = (found.st_mode & S_IWOTH) ||
+                    ((found.st_mode & S_IWGRP) && !is_private_group(found.st_uid, found.st_gid));
     if (owned && !writable)
         return true;
     failure_set(failure, "permission", "runbook", "%s is not to be trusted: %s", path,
@@ -263,7 +264,7 @@ bool runbook_find(struct runtime *runtime, const char *name, struct runbook *run
     }
     runbook_places_free(&places);
     if (!found) {
-        failure_set(failure, "not-found", "runbook", "there is no runbook \"%s\"", name);
+        failure_set(failure, "usage", "runbook", "there is no runbook \"%s\"", name);
         offer_names(runtime, name, failure);
     }
     return trusted;
@@ -322,7 +323,11 @@ void runbook_load(lua_State *L, const struct runbook *runbook)
     runbook_search(L, runbook);
     if (luaL_loadfilex(L, runbook->path, "t") != LUA_OK)
         failure_error(L, "usage", runbook->name, "it cannot be loaded: %s", lua_tostring(L, -1));
-    lua_call(L, 0, 1);
+    if (lua_pcall(L, 0, 1, 0) != LUA_OK) {
+        if (failure_is(L, -1, "cancelled"))
+            lua_error(L);
+        failure_error(L, "usage", runbook->name, "it cannot be loaded: %s", luaL_tolstring(L, -1, NULL));
+    }
     check_header(L, runbook->name);
 }
 

@@ -1,5 +1,6 @@
 /* Parameters of a runbook: its declarations, the values given, the defaults. */
 #include "json.h"
+#include "nearest.h"
 #include "runbook.h"
 #include "secret.h"
 
@@ -94,13 +95,20 @@ static const struct declaration *find(const struct declarations *all, const char
 static int refuse_unknown(lua_State *L, const struct declarations *all, const char *name)
 {
     struct buffer known = {0};
-    for (size_t i = 0; i < all->count; i++)
-        buffer_format(&known, "%s%s", i ? ", " : "", all->items[i].name);
-    lua_pushstring(L, known.length ? known.bytes : "none at all");
-    buffer_free(&known);
     struct failure failure;
+    const char **names = allocate_zeroed(all->count + 1, sizeof *names);
+    for (size_t i = 0; i < all->count; i++) {
+        names[i] = all->items[i].name;
+        buffer_format(&known, "%s%s", i ? ", " : "", names[i]);
+    }
+    const char *meant = nearest_name(name, names);
     failure_set(&failure, "usage", "parameters", "there is no parameter \"%s\"", name);
-    failure_hint(&failure, "it takes %s", lua_tostring(L, -1));
+    if (meant)
+        failure_hint(&failure, "did you mean %s?", meant);
+    else
+        failure_hint(&failure, "it takes %s", known.length ? known.bytes : "none at all");
+    free(names);
+    buffer_free(&known);
     return failure_raise(L, &failure);
 }
 
@@ -188,7 +196,7 @@ static void push_default(lua_State *L, int runbook, size_t index)
 static void apply_defaults(lua_State *L, int values, int runbook, const struct declarations *all)
 {
     char error[512];
-    struct buffer missing = {0};
+    struct buffer missing = {0}, hint = {0};
     for (size_t i = 0; i < all->count; i++) {
         const struct declaration *declaration = &all->items[i];
         bool given = lua_getfield(L, values, declaration->name) != LUA_TNIL;
@@ -202,14 +210,17 @@ static void apply_defaults(lua_State *L, int values, int runbook, const struct d
         bool required = lua_toboolean(L, -1);
         lua_pop(L, 3);
         if (lua_isnil(L, -1)) {
-            if (required)
+            if (required) {
                 buffer_format(&missing, "%s%s (%s)", missing.length ? ", " : "", declaration->name,
                               declaration->type_name);
+                buffer_format(&hint, " --set %s=...", declaration->name);
+            }
             lua_pop(L, 1);
             continue;
         }
         if (!param_from_lua(L, declaration->type, lua_gettop(L), error, sizeof error)) {
             buffer_free(&missing);
+            buffer_free(&hint);
             refuse_value(L, declaration, error);
         }
         lua_setfield(L, values, declaration->name);
@@ -217,10 +228,12 @@ static void apply_defaults(lua_State *L, int values, int runbook, const struct d
     }
     if (!missing.length)
         return;
-    lua_pushstring(L, missing.bytes);
+    struct failure failure;
+    failure_set(&failure, "usage", "parameters", "missing: %s", missing.bytes);
+    failure_hint(&failure, "add%s", buffer_text(&hint));
     buffer_free(&missing);
-    failure_advise(L, "usage", "parameters", "give each with --set NAME=VALUE", "missing: %s",
-                   lua_tostring(L, -1));
+    buffer_free(&hint);
+    failure_raise(L, &failure);
 }
 
 void runbook_parameters(lua_State *L, int index, const struct runbook_setting *settings, size_t count,

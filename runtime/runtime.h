@@ -23,6 +23,13 @@ struct fiber_lock {
     struct fiber_waiter *first, *last;
 };
 
+/* What a fiber hands on to the fibers that it starts. */
+struct fiber_context {
+    struct host *host; /* host, apt, systemd, file, ... act on this one; NULL: the local one */
+    const char *step;  /* name of the step that runs, or NULL; owned by the step's caller */
+    bool inexact;      /* under --check: a value that only a real run can know was used */
+};
+
 /* What the command line asks of a run. */
 struct runtime_options {
     bool check;             /* --check: predict every change, make none */
@@ -45,12 +52,14 @@ struct runtime {
     struct runtime_options options;
     struct runtime_counts counts;
 
-    struct fiber *current;     /* the fiber that runs; NULL in the loop */
-    struct fiber *fibers;      /* every fiber alive */
-    struct fiber *ready_first; /* the ready queue */
+    struct fiber *current;        /* the fiber that runs; NULL in the loop */
+    struct fiber_context outside; /* the context where no fiber runs: finalizers at the end */
+    struct fiber *fibers;         /* every fiber alive */
+    struct fiber *ready_first;    /* the ready queue */
     struct fiber *ready_last;
     unsigned fiber_count;
     int interrupts;  /* how many SIGINT or SIGTERM came */
+    bool timed_out;  /* --timeout is over */
     bool exit_asked; /* os.exit */
     int exit_status;
     void *spare_stacks; /* stacks of ended fibers, kept for the next */

@@ -71,7 +71,7 @@ static bool read_answer(struct runtime *runtime, struct question *question, stru
         if (got == 1)
             return true;
         if (got == 0)
-            return failure_set(failure, "cancelled", "ask", "end of input at the question");
+            return failure_set(failure, "failed", "ask", "end of input at the question");
     }
 }
 

@@ -10,7 +10,7 @@
 
 /* Writes the question (redacted) and reads one line without its newline into `answer`. Without `echo` what is typed does
  * not show; the terminal's settings are put back in every case. Fails "usage" where there is no
- * terminal, "cancelled" on Ctrl-C and at the end of input. Waits for as long as the person takes. */
+ * terminal, "cancelled" on Ctrl-C, "failed" at the end of input. Waits for as long as the person takes. */
 bool terminal_ask(struct runtime *runtime, const char *question, bool echo, struct buffer *answer,
                   struct failure *failure);
 

@@ -18,8 +18,18 @@ local function check_input(p)
     error { message = "this runbook is for Debian and Ubuntu, the host runs " .. tostring(host.os.name or id),
             hint = "install the packages by hand; the other steps are in the runbook" }
   end
+  for _, server in ipairs(p.consul_dns) do
+    if not server:find "^[%x.:]+$" and not server:find "^[%x.:]+#%d+$" then
+      error { message = ('consul_dns: "%s" is no server'):format(server),
+              hint = "give ADDRESS or ADDRESS#PORT, as in --set consul_dns=10.0.0.1,10.0.0.2#8600" }
+    end
+  end
   for name, path in pairs { consul_hcl = p.consul_hcl, nomad_hcl = p.nomad_hcl } do
-    local text = host("local").file.read(path)
+    local read, text = pcall(host("local").file.read, path)
+    if not read then
+      error { message = ("%s: %s: %s"):format(name, path, text.message),
+              hint = "give a file that you may read; what follows needs root" }
+    end
     if not text then
       error { message = ("%s: there is no file %s"):format(name, path),
               hint = "copy it from a host that is a member: /etc/consul.d/consul.hcl, /etc/nomad.d/nomad.hcl" }
@@ -149,11 +159,18 @@ local function find_in_nodes(p)
   return false, seen
 end
 
+-- wait{}, and where it ends without, what to look at.
+local function await(p, what, find)
+  local found, result = pcall(wait, { function() return find(p) end, timeout = p.patience, every = "500ms", what = what })
+  if found then return result end
+  result.hint = "see `journalctl -u consul -u nomad`; are the servers that consul.hcl and nomad.hcl name reachable " ..
+    "from here, and is address= right? Then run this again"
+  error(result, 0)
+end
+
 local function prove(p)
-  local entry = wait { function() return find_in_catalog(p) end, timeout = p.patience, every = "500ms",
-    what = "nomad-client of this host in Consul's catalog" }
-  local node = wait { function() return find_in_nodes(p) end, timeout = p.patience, every = "500ms",
-    what = "this host among Nomad's nodes, ready" }
+  local entry = await(p, "nomad-client of this host in Consul's catalog", find_in_catalog)
+  local node = await(p, "this host among Nomad's nodes, ready", find_in_nodes)
   if checking() then return end
   columns {
     { "in", "name", "address", "state" },

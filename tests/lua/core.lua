@@ -140,6 +140,31 @@ tap.test("an unknown option offers the near one", function()
   tap.match(tap.raises("usage", host.run, { "true", stdinn = "x" }), "stdin")
 end)
 
+tap.test("options hold while others change their table", function()
+  local function text(letter) return letter:rep(1000000) .. os.getenv "MOONBOOK" end
+  local options = { "cat", unless = { "sh", "-c", "sleep 0.1; false" } };
+  (function() options.stdin = text "a" end)() -- held by the table alone
+  local results = parallel {
+    function() return host.run(options).stdout end,
+    function()
+      sleep(0.02)
+      options.stdin = nil
+      collectgarbage() collectgarbage()
+      return text "b"
+    end,
+  }
+  tap.ok(results[1] == text "a", "what was to be written")
+end)
+
+tap.test("a table of options may be used twice", function()
+  local shell, command = { "echo hi", reads = true }, { "echo", 5, unless = { "test", 1, "=", 2 } }
+  for _ = 1, 2 do
+    tap.equal(host.sh(shell).stdout, "hi\n")
+    tap.equal(host.run(command).stdout, "5\n")
+  end
+  tap.equal({ shell, command }, { { "echo hi", reads = true }, { "echo", 5, unless = { "test", 1, "=", 2 } } })
+end)
+
 tap.test("a secret is refused as an argument of a command", function()
   tap.match(tap.raises("usage", host.run, { "echo", secret.command { "echo", "canary-1234" } }), "stdin")
 end)
@@ -236,11 +261,69 @@ tap.test("a run that nothing stops is stopped by --timeout, a busy loop too", fu
 end)
 
 tap.test("an interrupt ends a wait and a computation with 130", function()
-  for _, text in ipairs { "sleep(60)", "while true do end", "while true do pcall(error, 'x') end" } do
+  local texts = { "sleep(60)", "while true do end", "while true do pcall(error, 'x') end",
+    "coroutine.wrap(function() while true do end end)()", "parallel { function() while true do end end }",
+    "pcall(io.open, '/tmp', 'wq') sleep(60)" }
+  for _, text in ipairs(texts) do
     local answer = host.run { "sh", "-c", [["$0" -e "$1" & p=$!; sleep 0.3; kill -INT $p; wait $p]], program, text,
       reads = true, ok = true, timeout = "20s" }
     tap.equal(answer.code, 130, text)
   end
+end)
+
+tap.test("--timeout ends a computation too", function()
+  local answer = chunk("while true do end", "--timeout", "200ms")
+  tap.equal(answer.code, 1)
+  tap.match(answer.stderr, "did not end within 0.2 s")
+end)
+
+tap.test("a change that fails inside the original function has its end on the record", function()
+  local answer = chunk("pcall(io.open, '/tmp/moonbook-core-test', 'wq')", "--json")
+  local change = first(events(answer), "change")
+  tap.equal(change and change.status, "failed")
+end)
+
+tap.test("io.output(path) passes the gate", function()
+  local answer = chunk("io.output '/tmp/moonbook-core-test' io.write 'x' io.close()", "--check", "--json")
+  tap.equal(first(events(answer), "change").status, "predicted")
+  tap.ok(not file.exists "/tmp/moonbook-core-test")
+end)
+
+tap.test("no fiber outlives the call of parallel that an error ended", function()
+  local ended = false
+  local list = setmetatable({}, { __len = function() return 3 end, __index = function(_, i)
+    if i == 3 then error "boom" end
+    return i
+  end })
+  tap.raises("boom", parallel, list, function()
+    local _ <close> = setmetatable({}, { __close = function() ended = true end })
+    sleep(60)
+  end)
+  tap.equal(ended, true)
+end)
+
+tap.test("a finalizer at the program's end is refused what waits, and does no harm", function()
+  local answer = chunk [[X = setmetatable({}, { __gc = function()
+    for _, f in ipairs { function() host.run { "true", reads = true } end, function() sleep(1) end,
+      function() os.remove "/tmp/moonbook-core-test" end, function() file.read "/etc/passwd" end } do
+      local done, err = pcall(f)
+      io.write(tostring(done), " ")
+    end end })]]
+  tap.equal(answer.code, 0, answer.stderr)
+end)
+
+tap.test("a timeout ends also those of the group who ignore SIGTERM", function()
+  local word = "moonbook-core-" .. tostring(os.time())
+  tap.raises("timeout", host.run, { "bash", "-c", "(trap '' TERM; exec -a \"$0\" sleep 47) & wait", word,
+    timeout = "300ms", reads = true })
+  -- the brackets keep pgrep's own command line apart
+  tap.equal(host.run { "pgrep", "-f", "^[m]" .. word:sub(2), reads = true, ok = { 0, 1 } }.stdout, "")
+end)
+
+tap.test("what would steer the terminal is shown as ?", function()
+  local answer = chunk [[host.run { "sh", "-c", "printf '\\033]0;owned\\007' >&2; exit 1", reads = true }]]
+  tap.ok(not answer.stderr:find "\27")
+  tap.match(answer.stderr, "%?%]0;owned")
 end)
 
 -- ---- finding runbooks ----
