@@ -28,6 +28,11 @@ const char *file_state_type(const struct host_stat *stat)
     }
 }
 
+bool file_state_is_public(const struct file_state *state)
+{
+    return !state->stat.exists || (state->mode_known && (state->stat.mode & 0004) != 0);
+}
+
 void file_parent(const char *path, char parent[PATH_MAX])
 {
     const char *slash = strrchr(path, '/');

@@ -42,24 +42,12 @@ static int nothing_to_do(lua_State *L, struct file_target *target)
 
 /* ---- directories ---- */
 
-/* One command, so one way to the host: parents with 0755 whatever the umask, the directory itself closed until it has
- * its owner. */
 static bool make_directory(struct file_target *target, struct failure *failure)
 {
-    static const char script[] = "umask 022 && mkdir -p -- \"$2\" && umask 077 && mkdir -- \"$1\" && "
-                                 "{ [ -z \"$4\" ] || chown -- \"$4\" \"$1\"; } && chmod -- \"$3\" \"$1\"";
     if (target->found.stat.exists)
         return file_target_set_attributes(target, failure);
-    char mode[8], parent[PATH_MAX];
-    struct buffer owner = {0};
-    snprintf(mode, sizeof mode, "%05o", (unsigned)target->wanted.stat.mode);
-    file_parent(target->found.path, parent);
-    file_target_owner(target, &owner);
-    const char *argv[] = {"sh", "-c", script, "sh", target->found.path, parent, mode, buffer_text(&owner),
-                          NULL};
-    bool made = file_target_run(target, argv, failure);
-    buffer_free(&owner);
-    return made;
+    struct host_attributes attributes = file_target_attributes(target);
+    return host_make_directory(target->host, target->found.path, &attributes, failure);
 }
 
 /* [-0, +0, v] Goes up from the path to the first folder that exists; calls `visit` for each that does not. */

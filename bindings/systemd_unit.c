@@ -8,6 +8,7 @@
 
 #include "json.h"
 #include "overlay.h"
+#include "redact.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -15,6 +16,7 @@
 #include <string.h>
 
 #define ASK_TIMEOUT_MS 30000
+#define JOURNAL_MOST   3000 /* bytes of a unit's journal in a message */
 
 /* ---- beginning ---- */
 
@@ -228,19 +230,17 @@ const char *systemd_journal(struct systemd *call, const struct unit *unit, int64
         scratch_format(call->scratch, "@%" PRId64 ".%06d", since_us / 1000000, (int)(since_us % 1000000));
     const char *argv[] = {"sh", "-c", script, "sh", since, unit->name, NULL};
     struct host_command command = {.argv = argv, .timeout_ms = 10000};
-    struct buffer output = {0}, text = {0};
+    struct buffer output = {0}, said = {0}, text = {0};
     struct failure ignored;
-    if (host_check(call->host, &command, &output, &ignored)) {
-        const char *from = buffer_text(&output);
-        if (output.length > 3000)
-            from += output.length - 3000;
-        for (const char *line = from; *line;) {
-            size_t length = strcspn(line, "\n");
-            buffer_format(&text, "\n    %.*s", (int)length, line);
-            line += length + (line[length] == '\n');
-        }
+    if (host_check(call->host, &command, &output, &ignored))
+        redacted_tail(call->runtime->redactor, &output, JOURNAL_MOST, &said);
+    for (const char *line = buffer_text(&said); *line;) {
+        size_t length = strcspn(line, "\n");
+        buffer_format(&text, "\n    %.*s", (int)length, line);
+        line += length + (line[length] == '\n');
     }
     buffer_free(&output);
+    buffer_free(&said);
     return scratch_take(call->scratch, &text);
 }
 

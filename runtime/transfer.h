@@ -8,6 +8,7 @@
 
 #include "buffer.h"
 #include "failure.h"
+#include "redact.h"
 #include "runtime.h"
 
 #include <stdbool.h>
@@ -85,6 +86,9 @@ void transfer_answer_free(struct transfer_answer *answer);
 
 /* The value of a header, by name in any case; NULL where the answer does not have it. */
 const char *transfer_answer_header(const struct transfer_answer *answer, const char *name);
+
+/* A password in the URL is a secret from now on. */
+void transfer_hide_password(struct redactor *redactor, const char *url);
 
 /* Appends the URL as it may be shown: without user and password. What is no URL becomes "(not a URL)". */
 void transfer_show_url(const char *url, struct buffer *out);

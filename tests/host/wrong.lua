@@ -61,6 +61,16 @@ local function shell(script)
   end
 end
 
+tap.test("the test itself notices a change", function()
+  for _, change in ipairs { "touch /etc/hosts", "mkdir /build", "chmod 0600 /etc/hosts", "systemctl restart dnsmasq" } do
+    local before = state(h)
+    tap.equal(state(h) == before, true, "nothing changes by itself")
+    h:sh(change)
+    tap.ok(state(h) ~= before, "seen: " .. change)
+  end
+  h:reset()
+end)
+
 -- ---- refused before anything begins: 64 ----
 
 tap.test("parameters: unknown, of a wrong type, missing, given twice", function()
