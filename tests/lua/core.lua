@@ -364,13 +364,14 @@ tap.test("no fiber outlives the call of parallel that an error ended", function(
 end)
 
 tap.test("a finalizer at the program's end is refused what waits, and does no harm", function()
-  local answer = chunk [[X = setmetatable({}, { __gc = function()
+  local text = [[X = setmetatable({}, { __gc = function()
     for _, f in ipairs { function() host.run { "true", reads = true } end, function() sleep(1) end,
       function() os.remove "/tmp/moonbook-core-test" end, function() file.read "/etc/passwd" end } do
-      local done, err = pcall(f)
-      io.write(tostring(done), " ")
+      io.write(tostring(pcall(f)), " ")
     end end })]]
-  tap.equal(answer.code, 0, answer.stderr)
+  -- Lua finalizes nothing that a finalizer makes while the state closes: that memory goes with the process
+  local answer = host.run { program, "-e", text, reads = true, env = { ASAN_OPTIONS = "detect_leaks=0" } }
+  tap.match(answer.stdout, "^false false ")
 end)
 
 tap.test("a timeout ends also those of the group who ignore SIGTERM", function()
