@@ -197,31 +197,46 @@ static int by_text(const void *a, const void *b)
     return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
+struct candidates {
+    struct scratch *scratch;
+    const char **paths;
+    size_t count, room;
+};
+
+static void add_candidate(struct candidates *candidates, const char *path)
+{
+    if (candidates->count == candidates->room) {
+        const char **old = candidates->paths;
+        candidates->room = candidates->room * 2 + 16;
+        candidates->paths = scratch_zeroed(candidates->scratch, candidates->room, sizeof *old);
+        if (old)
+            memcpy(candidates->paths, old, candidates->count * sizeof *old);
+    }
+    candidates->paths[candidates->count++] = path;
+}
+
+static bool visit_sources(lua_State *L, const char *path, void *context)
+{
+    (void)L;
+    struct candidates *candidates = context;
+    if (strncmp(path, "/etc/apt/sources.list", 21) == 0)
+        add_candidate(candidates, scratch_text(candidates->scratch, path));
+    return false;
+}
+
 /* [-0, +0, m] Paths to look at: those that grep found, and those that earlier steps would have written; sorted, so that
  * a prediction and a real run agree on the order. */
 static size_t candidate_paths(struct apt *apt, char *found, const char ***paths)
 {
-    lua_State *L = apt->L;
-    size_t count = 0, room = 16;
-    for (const char *at = found; *at; at++)
-        room += *at == '\n';
-    overlay_all(L, apt->host, "file");
-    if (lua_istable(L, -1))
-        for (lua_pushnil(L); lua_next(L, -2); lua_pop(L, 1))
-            room++;
-    *paths = scratch_zeroed(apt->scratch, room, sizeof **paths);
+    struct candidates candidates = {.scratch = apt->scratch};
     for (char *rest = found, *line; (line = strsep(&rest, "\n"));)
         if (*line)
-            (*paths)[count++] = line;
-    if (lua_istable(L, -1))
-        for (lua_pushnil(L); lua_next(L, -2); lua_pop(L, 1)) {
-            const char *name = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : "";
-            if (strncmp(name, "/etc/apt/sources.list", 21) == 0)
-                (*paths)[count++] = scratch_text(apt->scratch, name);
-        }
-    lua_pop(L, 1);
-    qsort(*paths, count, sizeof **paths, by_text);
-    return count;
+            add_candidate(&candidates, line);
+    overlay_each(apt->L, apt->host, "file", visit_sources, &candidates);
+    if (candidates.count)
+        qsort(candidates.paths, candidates.count, sizeof *candidates.paths, by_text);
+    *paths = candidates.paths;
+    return candidates.count;
 }
 
 static bool has_ending(const char *path, const char *ending)
@@ -604,15 +619,27 @@ static bool change_file(struct apt *apt, const struct source_file *file, struct 
     return decision != CHANGE_DECLINE;
 }
 
-/* [-0, +0, v] Are the lists older than the files, or missing? */
-static bool update_needed(struct repository *repository)
+/* [-0, +0, v] Are the lists there, and newer than the files? */
+static bool lists_are_current(const struct repository *repository)
 {
     const struct host_stat *keyring = &repository->keyring.state.stat,
                            *sources = &repository->sources.state.stat;
-    if (repository->keyring.needed || repository->sources.needed)
-        return true;
     int64_t newest = keyring->ctime_us > sources->ctime_us ? keyring->ctime_us : sources->ctime_us;
-    return !apt_lists_current(repository->apt, repository->uri, repository->suite, newest);
+    return apt_lists_current(repository->apt, repository->uri, repository->suite, newest);
+}
+
+/* [-0, +0, v] Decides what is to be done. The host comes first: the network is asked only when something is, for whether
+ * the repository has the suite and who signs it. The keyring comes last, as it has to have that signer. */
+static void plan(struct repository *repository)
+{
+    settle_sources(repository);
+    look_at(repository->apt, repository->keyring_path, &repository->keyring);
+    repository->update =
+        repository->sources.needed || !keyring_serves(repository) || !lists_are_current(repository);
+    if (repository->update)
+        check_suite(repository);
+    settle_keyring(repository);
+    repository->update = repository->update || repository->keyring.needed;
 }
 
 /* [-0, +1, v] Keyring, then what is in the way, then the source, then its lists. */
@@ -653,13 +680,6 @@ int apt_repository(lua_State *L)
     apt_open(L, OP, &apt);
     read_options(&apt, &repository);
     survey(&repository);
-    settle_sources(&repository);
-    look_at(&apt, repository.keyring_path, &repository.keyring);
-    repository.keyring.needed = !keyring_serves(&repository);
-    repository.update = update_needed(&repository);
-    if (repository.update)
-        check_suite(&repository);
-    settle_keyring(&repository);
-    repository.update = repository.update || repository.keyring.needed;
+    plan(&repository);
     return make_all(&repository);
 }

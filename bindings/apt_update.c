@@ -158,26 +158,21 @@ static bool update_all(struct apt *apt, const struct age *before)
     return false;
 }
 
+static bool visit_sources(lua_State *L, const char *path, void *context)
+{
+    (void)context;
+    if (strncmp(path, "/etc/apt/sources.list", 21) != 0 || !lua_istable(L, -1))
+        return false;
+    lua_getfield(L, -1, "exists");
+    bool exists = lua_toboolean(L, -1);
+    lua_pop(L, 1);
+    return exists;
+}
+
 /* [-0, +0, m] Would an earlier step have written a source file? */
 static bool sources_predicted(struct apt *apt)
 {
-    lua_State *L = apt->L;
-    bool written = false;
-    overlay_all(L, apt->host, "file");
-    if (lua_istable(L, -1)) {
-        lua_pushnil(L);
-        while (lua_next(L, -2)) {
-            if (lua_type(L, -2) == LUA_TSTRING && lua_istable(L, -1) &&
-                strncmp(lua_tostring(L, -2), "/etc/apt/sources.list", 21) == 0) {
-                lua_getfield(L, -1, "exists");
-                written = written || lua_toboolean(L, -1);
-                lua_pop(L, 1);
-            }
-            lua_pop(L, 1);
-        }
-    }
-    lua_pop(L, 1);
-    return written;
+    return overlay_each(apt->L, apt->host, "file", visit_sources, NULL);
 }
 
 /* [-0, +0, m] */

@@ -61,6 +61,9 @@ int file_predict_renamed(lua_State *L, struct host *host, const char *from, cons
 int file_predict_opened(lua_State *L, struct host *host, const char *path, const char *mode,
                         struct buffer *content);
 
+/* [-0, +0, m] For overlay_each over "file": is it a prediction of something that is there, below that folder? */
+bool file_predicted_below(lua_State *L, const char *name, const char *folder);
+
 /* "file", "directory", "link", "other"; "absent" for what is not there. */
 const char *file_state_type(const struct host_stat *stat);
 

@@ -361,8 +361,8 @@ end)
 tap.test("what was put in the place of a file or directory is left alone", function()
   local path, other = fresh("tree"), fresh("other")
   for _, word in ipairs{ "directory", "present" } do
-    host.run{ "sh", "-c", 'rm -rf "$1" "$2"; mkdir "$1"; [ $3 = directory ] && mkdir "$1/x" "$2" || touch "$1/x" "$2"; chmod 711 "$2"',
-      "sh", path, other, word }
+    host.run{ "sh", "-c", 'rm -rf "$1" "$2"; mkdir "$1"; $3 "$1/x" "$2"; chmod 711 "$2"', "sh", path, other,
+      word == "directory" and "mkdir" or "touch" }
     local swap = ('rm -rf "%s/x"; ln -s "%s" "%s/x"'):format(path, other, path)
     run_with({ chmod = swap, chown = swap }, ("file.%s{%q, mode = '0777', group = %q}"):format(word, path .. "/x",
       stat_of(other, "%g")))

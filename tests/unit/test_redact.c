@@ -208,7 +208,12 @@ static void test_cut(void **state)
     assert_end(redactor, "one\ntwo\nthree\n", 13, "one\ntwo\nthree");
     assert_end(redactor, "abcdefgh", 4, "efgh");
     assert_end(redactor, "hunter22 was wrong", 13, "et> was wrong");
-    assert_end(redactor, "a\xc3\xa4\xc3\xa4" "b", 4, "\xc3\xa4" "b");
+    assert_end(redactor,
+               "a\xc3\xa4\xc3\xa4"
+               "b",
+               4,
+               "\xc3\xa4"
+               "b");
     assert_beginning(redactor, "\n what hunter22 says\n", 100, "what <secret> says");
     assert_beginning(redactor, "is hunter22", 6, "is <se");
     assert_beginning(redactor, "is hunter22", 3, "is");
