@@ -71,7 +71,16 @@ static bool is_absence(const struct api_client *client, const struct api_row *ro
     }
     if (strncmp(text, "{\"errors\":[]}", 13) == 0)
         return true;
-    return (contains(text, "not found") || contains(text, "unknown ")) && !contains(text, "page not found");
+    return !contains(text, "no handler for route") &&
+           (contains(text, "not found") || contains(text, "unknown ")) && !contains(text, "page not found");
+}
+
+/* Vault's 404 for a deleted version of a secret tells of it. */
+static bool is_trace(const struct api_row *row, const struct exchange *exchange)
+{
+    return row->effect == API_READ && exchange->answer.status == 404 &&
+           strstr(buffer_text(&exchange->answer.body), "\"data\":{") &&
+           !strstr(buffer_text(&exchange->answer.body), "\"errors\"");
 }
 
 /* [-0, +1, m] {index=, status=, headers=} */
@@ -98,7 +107,7 @@ void api_push_answer(lua_State *L, const struct api_client *client, const struct
     int status = exchange->answer.status;
     if (is_absence(client, row, exchange))
         lua_pushnil(L);
-    else if (status >= 300 && !exchange_is_answer(exchange, status)) {
+    else if (status >= 300 && !exchange_is_answer(exchange, status) && !is_trace(row, exchange)) {
         struct failure failure;
         api_explain(client, row, exchange, &failure);
         failure_raise(L, &failure);
@@ -108,6 +117,8 @@ void api_push_answer(lua_State *L, const struct api_client *client, const struct
         push_decoded(L, row, exchange);
     else
         lua_pushlstring(L, buffer_text(body), body->length);
+    api_hide(L, client->product->secret, exchange->op);
+    api_hide(L, row->secret, exchange->op);
     push_meta(L, client, exchange);
 }
 
@@ -157,8 +168,19 @@ static bool append_error_list(struct buffer *out, const char *text)
     return out->length > 0;
 }
 
+/* Where the token is known but not enough: how to see what is missing. */
+static void hint_capability(const struct api_client *client, const char *path, struct failure *failure)
+{
+    char text[sizeof failure->hint];
+    int used = snprintf(text, sizeof text, "%s; ", failure->hint);
+    if (used > 0 && (size_t)used < sizeof text)
+        snprintf(text + used, sizeof text - (size_t)used, client->product->capability, path);
+    failure_hint(failure, "%s", text);
+}
+
 /* Who asked: the commonest reason of a refusal is that nobody did. */
-static void hint_permission(const struct api_client *client, const char *said, struct failure *failure)
+static void hint_permission(const struct api_client *client, const char *said, const char *path,
+                            struct failure *failure)
 {
     const char *variable = "";
     for (const struct api_variable *each = client->product->environment; each->name; each++)
@@ -171,10 +193,12 @@ static void hint_permission(const struct api_client *client, const char *said, s
                      client->token_from);
     else
         failure_hint(failure, "the token from %s has no policy that allows this", client->token_from);
+    if (client->token && client->product->capability && path && strcmp(failure->kind, "permission") == 0)
+        hint_capability(client, path, failure);
 }
 
 static void hint_error(const struct api_client *client, const struct api_row *row, const char *said,
-                       int status, struct failure *failure)
+                       const char *path, int status, struct failure *failure)
 {
     for (const struct api_hint *hint = client->product->hints; hint->text; hint++)
         if (contains(said, hint->text)) {
@@ -182,7 +206,7 @@ static void hint_error(const struct api_client *client, const struct api_row *ro
             return;
         }
     if (status == 401 || status == 403)
-        hint_permission(client, said, failure);
+        hint_permission(client, said, path, failure);
     else if (status == 404 || status == 405)
         failure_hint(failure, "the server may be too old: %s %s%s%s has this endpoint",
                      client->product->title, row->since[0] ? "from " : "",
@@ -203,7 +227,13 @@ void api_explain(const struct api_client *client, const struct api_row *row, con
     failure_set(failure, status == 401 || status == 403 ? "permission" : "http", exchange->op,
                 "%s answers %d%s%s", client->product->title, status, said.length ? ": " : "",
                 buffer_text(&said));
-    hint_error(client, row, buffer_text(&said), status, failure);
+    const char *url = buffer_text(&exchange->url);
+    const char *base = client->base;
+    char path[512];
+    bool ours = strncmp(url, base, strlen(base)) == 0 && strncmp(url + strlen(base), "/v1/", 4) == 0;
+    snprintf(path, sizeof path, "%s", ours ? url + strlen(base) + 4 : "");
+    path[strcspn(path, "?")] = '\0';
+    hint_error(client, row, buffer_text(&said), *path ? path : NULL, status, failure);
     failure->status = status;
     buffer_free(&said);
 }
