@@ -183,6 +183,9 @@ void api_push_answer(lua_State *L, const struct api_client *client, const struct
 void api_explain(const struct api_client *client, const struct api_row *row, const struct exchange *exchange,
                  struct failure *failure);
 
+/* Did the server send the request on to an address of the same cluster? Then the exchange goes there now. */
+bool api_redirect(lua_State *L, const struct api_client *client, struct exchange *exchange);
+
 /* Adds to a failure to connect what to look at. */
 void api_explain_unreachable(const struct api_client *client, struct failure *failure);
 

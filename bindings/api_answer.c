@@ -233,6 +233,9 @@ void api_explain(const struct api_client *client, const struct api_row *row, con
     bool ours = strncmp(url, base, strlen(base)) == 0 && strncmp(url + strlen(base), "/v1/", 4) == 0;
     snprintf(path, sizeof path, "%s", ours ? url + strlen(base) + 4 : "");
     path[strcspn(path, "?")] = '\0';
+    if (status < 400 && client->product->leader && location)
+        failure_hint(failure,
+                     "that is not what the server names as its leader: give the active server's address");
     hint_error(client, row, buffer_text(&said), *path ? path : NULL, status, failure);
     failure->status = status;
     buffer_free(&said);

@@ -74,7 +74,8 @@ static void append_parameter(struct call *call, int index, const char *name, str
     bool slashes = api_has_word(call->product->slashes, name);
     for (; slashes && call->product->trims && length > 0 && *text == '/'; length--)
         text++;
-    if ((length == 0 && !slashes) || strcmp(text, ".") == 0 || strcmp(text, "..") == 0)
+    bool may_be_empty = slashes && (!call->product->trims || strcmp(call->row->method, "LIST") == 0);
+    if ((length == 0 && !may_be_empty) || strcmp(text, ".") == 0 || strcmp(text, "..") == 0)
         failure_error(L, "usage", call->op, "%s cannot be \"%s\"", name, text);
     exchange_escape(path, text, length, slashes);
 }
@@ -342,6 +343,8 @@ static void take_body(struct call *call)
         exchange_header(call->exchange, "Content-Type", "application/json", false);
     }
     lua_pop(L, 1);
+    if (strcmp(call->row->method, "PATCH") == 0)
+        call->exchange->headers[call->exchange->header_count - 1].value = "application/merge-patch+json";
 }
 
 /* --- ids that are given by their beginning ----------------------------------------------------------------------- */
@@ -466,7 +469,10 @@ static bool perform(struct call *call, struct failure *failure)
 {
     /* The rule of --check, once more where it cannot be passed by: only reads leave. */
     assert(call->judged.effect == API_READ || !runtime_of(call->L)->options.check);
-    if (exchange_perform(call->L, call->exchange, failure))
+    bool answered = exchange_perform(call->L, call->exchange, failure);
+    if (answered && api_redirect(call->L, call->client, call->exchange))
+        answered = exchange_perform(call->L, call->exchange, failure);
+    if (answered)
         return true;
     api_explain_unreachable(call->client, failure);
     return false;
@@ -625,6 +631,8 @@ int api_call(lua_State *L)
                         .client = lua_touserdata(L, lua_upvalueindex(3))};
     char group[API_WORD];
     api_lua_name(call.row->group, group, sizeof group);
+    for (char *slash = group; (slash = strchr(slash, '/'));)
+        *slash = '.';
     snprintf(call.op, sizeof call.op, "%s.%s.%s", call.product->name, group, call.row->name);
     if (strcmp(call.row->returns, "websocket") == 0)
         return failure_advise(L, "failed", call.op, "use the product's own command line for it",

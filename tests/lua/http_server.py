@@ -172,6 +172,14 @@ class Handler(BaseHTTPRequestHandler):
 
     def at_v1(self, rest):
         rest = urllib.parse.unquote(rest)
+        if rest == "sys/leader":
+            self.value({"ha_enabled": True, "is_self": False, "leader_address": self.store.get("leader", "")})
+            return
+        if "redirect" in self.store and rest != "sys/leader":  # a standby
+            self.answer(307, "", None, [("Location", self.store["redirect"] + self.path)])
+            return
+        if self.vault(rest):
+            return
         head, _, tail = rest.partition("/")
         plain = {"status/leader": "127.0.0.1:8300", "status/peers": ["127.0.0.1:8300"], "catalog/nodes": None,
                  "catalog/services": {"web": []}, "regions": ["global"]}
@@ -209,6 +217,38 @@ class Handler(BaseHTTPRequestHandler):
             self.answer(400, "ACL support disabled")
         else:
             self.answer(404, "", None)
+
+    def vault(self, rest):
+        token = self.headers.get("X-Vault-Token")
+        if rest == "auth/token/lookup-self":
+            if token:
+                self.value({"data": {"id": token, "display_name": "me", "ttl": 60}})
+            else:
+                self.answer(403, '{"errors":["permission denied"]}', "application/json")
+        elif rest == "sys/policies/acl/refused":
+            self.answer(403, '{"errors":["1 error occurred:\\n\\t* permission denied\\n\\n"]}', "application/json")
+        elif rest == "database/creds/ci":
+            self.value({"lease_id": "database/creds/ci/1", "data": {"username": "v-ci", "password": "p4ssw0rd-of-ci"}})
+        elif "X-Vault-Request" in self.headers and rest.startswith("kv") and self.command in ("POST", "DELETE"):
+            self.answer(204, "", None)
+        elif rest in ("kv/a", "team/kv/a"):
+            self.value({"data": {"password": "hunter2-and-more", "pin": 123456, "short": "ab", "none": "", "on": True,
+                                 "list": ["one-of-two", "two-of-two"]}})
+        elif rest == "identity/entity/name/me":
+            self.value({"data": {"name": "me"}})
+        elif rest.startswith("gone/"):
+            self.answer(404, '{"errors":["no handler for route \\"%s\\". route entry not found."]}' % rest, "application/json")
+        elif rest == "auth/token/create":
+            self.value({"auth": {"client_token": "s.new-token-for-you", "accessor": "acc-1"}})
+        elif rest == "sys/generate-root/attempt":
+            self.value({"nonce": "n", "otp": "one-time-pass", "encoded_token": ""})
+        elif rest == "operator/keyring":
+            self.value([{"WAN": False, "Keys": {"Z29zc2lwLWtleS1vZi10aGlz": 1}}])
+        elif rest.startswith("var/"):
+            self.value({"Path": rest[4:], "Items": {"db_password": "nomad-kept-secret"}})
+        else:
+            return False
+        return True
 
     def consul_key(self, key):
         found = {k: v for k, v in self.store.items() if k.startswith(key)} if "recurse" in self.query else \
