@@ -25,12 +25,14 @@ static bool asks_raw(const struct api_row *row, const struct exchange *exchange)
 }
 
 /* Is the answer to be decoded? Some options make a JSON endpoint answer text (format=prometheus): the content type
- * tells, and servers that name none answer JSON where the row says so. */
+ * tells, and servers that name none answer JSON where the row says so. Vault calls an object plain text here and
+ * there (sys/metrics). */
 static bool is_decoded(const struct api_row *row, const struct exchange *exchange)
 {
     if (strcmp(row->returns, "json") != 0 || asks_raw(row, exchange))
         return false;
-    return exchange_is_json(exchange) || !transfer_answer_header(&exchange->answer, "Content-Type");
+    return exchange_is_json(exchange) || !transfer_answer_header(&exchange->answer, "Content-Type") ||
+           buffer_text(&exchange->answer.body)[0] == '{';
 }
 
 /* [-0, +1, v] */
@@ -55,6 +57,18 @@ static bool contains(const char *text, const char *part)
     return strcasestr(text, part) != NULL;
 }
 
+/* Does the text begin so, blanks aside? */
+static bool begins(const char *text, const char *wanted)
+{
+    for (; *wanted; text++) {
+        if (isspace((unsigned char)*text))
+            continue;
+        if (*text != *wanted++)
+            return false;
+    }
+    return true;
+}
+
 /* Does the 404 say that the thing is not there, or that the server does not know the endpoint? Consul and Nomad answer
  * both with no text at all: then the index, which blocking endpoints send in any case, tells them apart. */
 static bool is_absence(const struct api_client *client, const struct api_row *row,
@@ -69,7 +83,7 @@ static bool is_absence(const struct api_client *client, const struct api_row *ro
             return transfer_answer_header(&exchange->answer, client->product->index_header);
         return strchr(row->path, '{');
     }
-    if (strncmp(text, "{\"errors\":[]}", 13) == 0)
+    if (begins(text, "{\"errors\":[]}"))
         return true;
     return !contains(text, "no handler for route") &&
            (contains(text, "not found") || contains(text, "unknown ")) && !contains(text, "page not found");
@@ -79,7 +93,7 @@ static bool is_absence(const struct api_client *client, const struct api_row *ro
 static bool is_trace(const struct api_row *row, const struct exchange *exchange)
 {
     return row->effect == API_READ && exchange->answer.status == 404 &&
-           strstr(buffer_text(&exchange->answer.body), "\"data\":{") &&
+           strstr(buffer_text(&exchange->answer.body), "\"data\":") &&
            !strstr(buffer_text(&exchange->answer.body), "\"errors\"");
 }
 
@@ -207,7 +221,8 @@ static void hint_error(const struct api_client *client, const struct api_row *ro
         }
     if (status == 401 || status == 403)
         hint_permission(client, said, path, failure);
-    else if (status == 404 || status == 405)
+    else if ((status == 404 || status == 405) &&
+             !(client->product->top && strcmp(row->group, client->product->top) == 0))
         failure_hint(failure, "the server may be too old: %s %s%s%s has this endpoint",
                      client->product->title, row->since[0] ? "from " : "",
                      row->since[0] ? row->since : "of a later version", row->since[0] ? " on" : "");

@@ -20,6 +20,13 @@ import urllib.parse
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
+def key(method, path):
+    """Equal for equal requests: the order of parameters does not count, and PUT is POST for these servers but Consul."""
+    path, _, query = path.partition("?")
+    query = sorted(urllib.parse.unquote(query).replace("000ms", "s").split("&"))
+    return "PUT" if method == "POST" else method, urllib.parse.unquote(path), "&".join(query)
+
+
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True  # or each answer waits 40 ms for the acknowledgement of its headers
@@ -53,7 +60,7 @@ class Handler(BaseHTTPRequestHandler):
         if url.path != "/seen":
             self.seen.append({"method": self.command, "path": self.path, "body": self.body,
                               "headers": {k.lower(): v for k, v in self.headers.items()}})
-        recorded = self.server.recorded.get((self.command, self.path))
+        recorded = self.server.recorded.get(key(self.command, self.path))
         if recorded:
             self.replay(recorded.popleft() if self.server.in_order and len(recorded) > 1 else recorded[0])
             return
@@ -286,7 +293,7 @@ def main():
         if argument.startswith("--replay="):
             with open(argument[9:], encoding="utf-8") as lines:
                 for exchange in map(json.loads, lines):
-                    server.recorded.setdefault((exchange["method"], exchange["path"]), collections.deque()).append(exchange)
+                    server.recorded.setdefault(key(exchange["method"], exchange["path"]), collections.deque()).append(exchange)
     server.in_order = "--in-order" in arguments
     if "--tls" in arguments:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

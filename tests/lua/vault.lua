@@ -53,7 +53,7 @@ tap.test("the environment, as the vault command takes it", function()
   local home = os.tmpname()
   os.remove(home)
   file.directory { home }
-  file.present { home .. "/.vault-token", content = "from-the-home\n", mode = "0600" }
+  file.present { home .. "/.vault-token", content = "from-the-home\n" }
   tap.match(ask({ VAULT_ADDR = server.url, HOME = home }, self), "me%s+<secret>")
   tap.equal(server:last("/v1/auth/token/lookup-self").headers["x-vault-token"], "from-the-home")
   host.run { "rm", "-r", home }
