@@ -179,6 +179,19 @@ const struct api_row *api_find(const struct api_product *product, const char *gr
 void api_push_answer(lua_State *L, const struct api_client *client, const struct api_row *row,
                      struct exchange *exchange);
 
+/* [-0, +4, v] Sends the request of a stream; pushes what a generic `for` takes: an iterator that is closed with the loop.
+ * `plain`: lines, whatever they look like. */
+int api_push_stream(lua_State *L, const struct api_client *client, const struct api_row *row,
+                    struct exchange *exchange, bool plain);
+
+/* [-0, +0, v] The request's body is the file at `path`. */
+void api_body_from(lua_State *L, struct exchange *exchange, const char *path);
+
+/* [-0, +0, v] Through the gate: sends the request and writes the answer to `path`, 0600, whole or not at all. False where
+ * it was predicted or declined. */
+bool api_answer_to(lua_State *L, const struct api_client *client, const struct api_row *row,
+                   struct exchange *exchange, const char *op, const char *path);
+
 /* Makes an error answer a failure: the server's own words, and what to do. */
 void api_explain(const struct api_client *client, const struct api_row *row, const struct exchange *exchange,
                  struct failure *failure);

@@ -272,9 +272,15 @@ static void add_client_queries(struct call *call)
 static void take_raw_body(struct call *call)
 {
     lua_State *L = call->L;
-    if (!call->options || !push_option(call, "body"))
-        failure_error(L, "usage", call->op, "body is missing");
-    if (lua_istable(L, -1))
+    const char *from = call->options ? argument_string(L, call->options, call->op, "from", NULL) : NULL;
+    bool given = call->options && push_option(call, "body");
+    if (given == (from != NULL))
+        failure_error(L, "usage", call->op,
+                      given ? "body and from are both given; leave one out"
+                            : "body is missing: bytes, or from= the path of a file");
+    if (from)
+        api_body_from(L, call->exchange, from);
+    else if (lua_istable(L, -1))
         exchange_json_body(L, call->exchange, -1);
     else
         exchange_text_body(L, call->exchange, -1);
@@ -488,6 +494,25 @@ static const char *overlay_name(struct call *call, const char *path)
     return copy;
 }
 
+/* Was the text asked for without Nomad's frames? */
+static bool asks_plain(struct call *call)
+{
+    bool plain = call->options && push_option(call, "plain") && lua_toboolean(call->L, -1);
+    if (call->options)
+        lua_pop(call->L, 1);
+    return plain;
+}
+
+/* [-0, +1, v] The answer to a file. */
+static int perform_to(struct call *call, const char *path)
+{
+    if (api_answer_to(call->L, call->client, call->row, call->exchange, call->op, path))
+        lua_pushboolean(call->L, true);
+    else
+        unknown_push(call->L);
+    return 1;
+}
+
 /* [-0, +n, v] A read: predicted before, or asked. */
 static int perform_read(struct call *call, const char *path)
 {
@@ -498,6 +523,11 @@ static int perform_read(struct call *call, const char *path)
         unknown_push(L);
         return 1;
     }
+    const char *to = call->options && strcmp(call->row->returns, "raw") == 0
+                         ? argument_string(L, call->options, call->op, "to", NULL)
+                         : NULL;
+    if (to)
+        return perform_to(call, to);
     if (overlay_get(L, runtime_of(L)->local, call->product->name, overlay_name(call, path))) {
         if (!lua_toboolean(L, -1))
             lua_pushnil(L);
@@ -506,6 +536,8 @@ static int perform_read(struct call *call, const char *path)
         return 1;
     }
     call->exchange->request.reads = true;
+    if (strcmp(call->row->returns, "stream") == 0)
+        return api_push_stream(L, call->client, call->row, call->exchange, asks_plain(call));
     if (!perform(call, &failure))
         return failure_raise(L, &failure);
     api_push_answer(L, call->client, &call->judged, call->exchange);

@@ -33,6 +33,7 @@ class Handler(BaseHTTPRequestHandler):
     seen = []
     connections = set()
     busy = collections.Counter()
+    sent = collections.Counter()
     store = {}
 
     def log_message(self, *_):
@@ -90,7 +91,7 @@ class Handler(BaseHTTPRequestHandler):
         self.answer(200, json.dumps(self.seen[-1]), "application/json")
 
     def at_seen(self, _):
-        self.answer(200, json.dumps({"requests": self.seen, "connections": len(self.connections)}),
+        self.answer(200, json.dumps({"requests": self.seen, "connections": len(self.connections), "sent": self.sent}),
                     "application/json")
 
     def at_status(self, code):
@@ -185,7 +186,7 @@ class Handler(BaseHTTPRequestHandler):
         if "redirect" in self.store and rest != "sys/leader":  # a standby
             self.answer(307, "", None, [("Location", self.store["redirect"] + self.path)])
             return
-        if self.vault(rest):
+        if self.vault(rest) or self.stream(rest):
             return
         head, _, tail = rest.partition("/")
         plain = {"status/leader": "127.0.0.1:8300", "status/peers": ["127.0.0.1:8300"], "catalog/nodes": None,
@@ -253,6 +254,66 @@ class Handler(BaseHTTPRequestHandler):
             self.value([{"WAN": False, "Keys": {"Z29zc2lwLWtleS1vZi10aGlz": 1}}])
         elif rest.startswith("var/"):
             self.value({"Path": rest[4:], "Items": {"db_password": "nomad-kept-secret"}})
+        else:
+            return False
+        return True
+
+    # Streams: no length, in pieces that end where they like. agent/monitor?loglevel=endless writes until it is stopped.
+
+    def begin(self, kind="application/json"):
+        self.send_response(200)
+        self.send_header("Content-Type", kind)
+        self.end_headers()
+        self.close_connection = True
+
+    def pieces(self, text, size=7):
+        for at in range(0, len(text), size):
+            self.wfile.write(text[at:at + size].encode())
+            self.wfile.flush()
+
+    def stream(self, rest):
+        level = self.query.get("loglevel")
+        if rest == "agent/monitor" and level == "endless":
+            self.begin("text/plain")
+            try:
+                while True:
+                    self.sent["monitor"] += self.wfile.write(b"a line of the log, of some length\n" * 1000)
+            except OSError:
+                self.sent["closed"] += 1
+        elif rest == "agent/monitor" and level == "silent":
+            self.begin("text/plain")
+            self.wfile.write(b"one\n")
+            time.sleep(5)
+        elif rest == "agent/monitor" and level == "broken":
+            self.send_response(200)
+            self.send_header("Content-Length", "1000")
+            self.end_headers()
+            self.wfile.write(b"one\ntw")
+            self.close_connection = True
+        elif rest == "agent/monitor" and level == "none":
+            self.answer(403, "Permission denied")
+        elif rest == "agent/monitor":
+            self.begin("text/plain")
+            self.pieces("2026 [INFO] one\r\n2026 [WARN] {two}\n\nlast")
+        elif rest.startswith("client/fs/logs/"):
+            self.begin()
+            if "plain" in self.query:
+                self.pieces('{"a": "line of the program\'s own"}\nsecond\n')
+            else:
+                for part in ("first li", 'ne\nsecond {\\"line\n', "third"):
+                    data = base64.b64encode(part.encode()).decode()
+                    self.pieces(json.dumps({"File": "x.0", "Offset": 3, "Data": data}))
+                    self.pieces("{}")
+                self.pieces(json.dumps({"FileEvent": "file deleted"}))
+        elif rest == "event/stream":
+            self.begin()
+            self.pieces('{"Index":1,"Events":[{"Key":"a \\"}{ b"}]}\n{}\n{"Index":2,"Events":[]}\n')
+        elif rest in ("snapshot", "operator/snapshot") and self.command == "GET":
+            self.begin("application/x-gzip")
+            for _ in range(800):
+                self.wfile.write(b"s" * 100000)
+        elif rest == "snapshot":
+            self.answer(200, "", None)
         else:
             return False
         return True

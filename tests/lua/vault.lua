@@ -57,8 +57,8 @@ tap.test("the environment, as the vault command takes it", function()
   tap.match(ask({ VAULT_ADDR = server.url, HOME = home }, self), "me%s+<secret>")
   tap.equal(server:last("/v1/auth/token/lookup-self").headers["x-vault-token"], "from-the-home")
   host.run { "rm", "-r", home }
-  ask({ VAULT_ADDR = "http://127.0.0.1:1", VAULT_AGENT_ADDR = server.url, VAULT_TOKEN = "of-the-agent", VAULT_NAMESPACE = "team/a",
-    VAULT_WRAP_TTL = "5m", VAULT_HEADERS = '{"X-Site":"cern"}' }, self)
+  ask({ VAULT_ADDR = "http://127.0.0.1:1", VAULT_AGENT_ADDR = server.url, VAULT_TOKEN = "of-the-agent",
+    VAULT_NAMESPACE = "team/a", VAULT_WRAP_TTL = "5m", VAULT_HEADERS = '{"X-Site":"cern"}' }, self)
   local headers = server:last("/v1/auth/token/lookup-self").headers
   tap.equal({ headers["x-vault-namespace"], headers["x-vault-wrap-ttl"], headers["x-site"] }, { "team/a", "5m", "cern" })
   pcall(vault { addr = server.url, token = "a-good-token", namespace = "other" }.auth.token.lookup_self)
