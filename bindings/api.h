@@ -199,6 +199,9 @@ void api_explain(const struct api_client *client, const struct api_row *row, con
 /* Did the server send the request on to an address of the same cluster? Then the exchange goes there now. */
 bool api_redirect(lua_State *L, const struct api_client *client, struct exchange *exchange);
 
+/* The Lua function product.watch: a blocking query as an iterator. */
+int api_watch(lua_State *L);
+
 /* Adds to a failure to connect what to look at. */
 void api_explain_unreachable(const struct api_client *client, struct failure *failure);
 

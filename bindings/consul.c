@@ -66,6 +66,11 @@ static const struct binding_function functions[] = {
      "unix_socket. What is not "
      "given comes from the environment, as for the consul command.",
      "local other = consul{addr = \"127.0.0.1:8501\"}"},
+    {"watch", api_watch, "consul.watch(function, path parameters..., {options}) -> iterator",
+     "Blocking queries in a loop: for answer, meta in consul.watch(consul.health.list_service_instances, "
+     "\"web\", {wait = \"1m\"}) do ... end hands out the answer now, then each time "
+     "it has changed; false while the thing is not there. An index that goes back begins anew.",
+     NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
 

@@ -74,6 +74,11 @@ static const struct binding_function functions[] = {
      "What is not given "
      "comes from the environment, as for the nomad command.",
      "local other = nomad{addr = \"http://127.0.0.1:4647\"}"},
+    {"watch", api_watch, "nomad.watch(function, path parameters..., {options}) -> iterator",
+     "Blocking queries in a loop: for answer, meta in nomad.watch(nomad.jobs.read_job, \"ci\", {wait = "
+     "\"1m\"}) do ... end hands out the answer now, then each time "
+     "it has changed; false while the thing is not there. An index that goes back begins anew.",
+     NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
 

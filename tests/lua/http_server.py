@@ -305,6 +305,15 @@ class Handler(BaseHTTPRequestHandler):
                     self.pieces(json.dumps({"File": "x.0", "Offset": 3, "Data": data}))
                     self.pieces("{}")
                 self.pieces(json.dumps({"FileEvent": "file deleted"}))
+        elif rest == "catalog/service/watched":  # changes at 5 and 9; then its server is restored from a snapshot
+            index = int(self.query.get("index", 0))
+            after = {0: 5, 5: 5, 9: 3, 3: 4}[index]
+            if index == 5 and self.busy["watched"]:
+                after = 9
+            self.busy["watched"] += index == 5
+            self.value([{"ServiceID": "at-%d" % after}], index=after)
+        elif rest == "catalog/service/gone":
+            self.answer(404, "", None, [("X-Consul-Index", "8")])
         elif rest == "event/stream":
             self.begin()
             self.pieces('{"Index":1,"Events":[{"Key":"a \\"}{ b"}]}\n{}\n{"Index":2,"Events":[]}\n')

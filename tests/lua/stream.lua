@@ -24,6 +24,25 @@ tap.test("text comes as lines, objects as tables, frames as the lines in them", 
     { '{"a": "line of the program\'s own"}', "second" })
 end)
 
+tap.test("watch: each change once, and anew where the index goes back", function()
+  local seen, options = {}, { wait = "1s" }
+  for answer, meta in consul.watch(c.catalog.list_service_nodes, "watched", options) do
+    seen[#seen + 1] = answer[1].ServiceID .. " " .. meta.index
+    if #seen == 4 then break end
+  end
+  tap.equal(seen, { "at-5 5", "at-9 9", "at-3 3", "at-5 5" })
+  tap.equal(options, { wait = "1s" })
+  local indexes = {}
+  for _, request in ipairs(server:seen().requests) do
+    indexes[#indexes + 1] = request.path:match "service/watched.*index=(%d+)"
+  end
+  tap.equal(indexes, { "0", "5", "5", "9", "0" })
+  local absent = consul.watch(c.catalog.list_service_nodes, "gone")()
+  tap.equal(absent, false)
+  tap.raises("usage", consul.watch, "catalog")
+  tap.match(tap.raises("usage", consul.watch(c.status.read_leader)), "index")
+end)
+
 tap.test("a reader that stops is waited for, and leaving the loop ends the stream", function()
   local count = 0
   for line in c.agent.monitor_agent { loglevel = "endless" } do
