@@ -3,6 +3,7 @@
 
 #include "apt_package.h"
 #include "overlay.h"
+#include "transfer.h"
 #include "unknown.h"
 
 #include <ctype.h>
@@ -89,8 +90,11 @@ char *apt_ask(struct apt *apt, const char *const *argv, int statuses)
         if (result.status >= 0 && result.status <= statuses) {
             output = scratch_take(apt->scratch, &result.output);
         } else {
+            struct buffer *said = scratch_buffer(apt->scratch);
+            host_last_words(apt->host, &result, said);
             failure_set(&apt->failure, result.status == 127 ? "not-found" : "exit", apt->op,
-                        "%s: exit status %d: %.2000s", argv[0], result.status, buffer_text(&result.error));
+                        "%s: exit status %d%s%s", argv[0], result.status, said->length ? ": " : "",
+                        buffer_text(said));
             apt->failure.status = result.status;
         }
     }
@@ -100,6 +104,18 @@ char *apt_ask(struct apt *apt, const char *const *argv, int statuses)
     }
     process_result_free(&result);
     return output;
+}
+
+const char *apt_shown_uri(struct apt *apt, const char *uri)
+{
+    const char *marker = uri ? strstr(uri, "://") : NULL;
+    if (!marker)
+        return uri;
+    const char *authority = marker + 3, *end = memrchr(authority, '@', strcspn(authority, "/\n"));
+    if (!end)
+        return uri;
+    transfer_hide_password(apt->runtime->redactor, uri);
+    return scratch_format(apt->scratch, "%.*s%s", (int)(authority - uri), uri, end + 1);
 }
 
 /* ---- reading ---- */

@@ -50,6 +50,9 @@ enum apt_locks { APT_LOCKS_LISTS, APT_LOCKS_PACKAGES };
 bool apt_script(struct apt *apt, enum apt_locks locks, const char *script, const char *const *arguments,
                 int *status, const char **said);
 
+/* The URI as it may be shown: without user and password, which no message, record or command line has. */
+const char *apt_shown_uri(struct apt *apt, const char *uri);
+
 /* What the script said, as the end of a message: "" or ": ..." on one or more lines. */
 const char *apt_because(struct apt *apt, const char *said);
 

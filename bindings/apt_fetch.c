@@ -63,7 +63,8 @@ bool apt_fetch(struct apt *apt, const char *url, int *status, struct buffer **bo
             return came;
         url = next;
     }
-    return failure_set(&apt->failure, "invalid", apt->op, "%s: more than %d redirects", url, REDIRECTS_MOST);
+    return failure_set(&apt->failure, "invalid", apt->op, "%s: more than %d redirects",
+                       apt_shown_uri(apt, url), REDIRECTS_MOST);
 }
 
 /* ---- suites ---- */

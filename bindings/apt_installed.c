@@ -221,6 +221,11 @@ static void refuse_held(struct apt *apt, const struct apt_package *package, cons
 
 /* ---- what packages bring ---- */
 
+static const char *unit_name(struct apt *apt, const char *name)
+{
+    return strchr(name, '.') ? name : scratch_format(apt->scratch, "%s.service", name);
+}
+
 /* [-0, +0, m] Predicts one thing of each name: {exists=true, by=}. */
 static void predict_names(struct apt *apt, const char **names, const char *kind, const char *by)
 {
@@ -247,8 +252,7 @@ static void predict_units(struct apt *apt, const char **names, const char *enabl
         lua_setfield(apt->L, -2, "enabled");
         lua_pushstring(apt->L, by);
         lua_setfield(apt->L, -2, "by");
-        overlay_put(apt->L, apt->host, "unit",
-                    strchr(*names, '.') ? *names : scratch_format(apt->scratch, "%s.service", *names));
+        overlay_put(apt->L, apt->host, "unit", unit_name(apt, *names));
     }
 }
 
@@ -303,9 +307,9 @@ static const char verify_script[] =
     "  case $1 in\n"
     "    user) getent passwd -- \"$2\" ;;\n"
     "    group) getent group -- \"$2\" ;;\n"
-    "    unit) [ \"$(systemctl show -p LoadState --value -- \"$2\" 2>/dev/null)\" = loaded ] ||\n"
-    "      [ -e \"/lib/systemd/system/$2\" ] || [ -e \"/usr/lib/systemd/system/$2\" ] ||\n"
-    "      [ -e \"/etc/systemd/system/$2\" ] || [ -e \"/etc/init.d/${2%.service}\" ] ;;\n"
+    "    unit) [ -e \"/lib/systemd/system/$2\" ] || [ -e \"/usr/lib/systemd/system/$2\" ] ||\n"
+    "      [ -e \"/etc/systemd/system/$2\" ] || [ -e \"/etc/init.d/${2%.service}\" ] ||\n"
+    "      [ \"$(systemctl show -p LoadState --value -- \"$2\" 2>/dev/null)\" = loaded ] ;;\n"
     "    file) [ -e \"$2\" ] || [ -L \"$2\" ] ;;\n"
     "  esac >/dev/null || echo \"$1 $2\"\n"
     "  shift 2\n"
@@ -316,8 +320,7 @@ static size_t add_pairs(struct apt *apt, const char **argv, size_t at, const cha
     bool is_unit = strcmp(what, "unit") == 0;
     for (; names && *names; names++) {
         argv[at++] = what;
-        argv[at++] =
-            is_unit && !strchr(*names, '.') ? scratch_format(apt->scratch, "%s.service", *names) : *names;
+        argv[at++] = is_unit ? unit_name(apt, *names) : *names;
     }
     return at;
 }
@@ -330,12 +333,59 @@ static size_t length_of(const char **names)
     return count;
 }
 
-/* [-0, +0, v] After a real run: was it true what `brings` says? Else --check would go on to predict from a lie. */
+/* Does passwd(5) or group(5), as a file, have all of the names? */
+static bool are_listed(struct apt *apt, const char *path, const char **names)
+{
+    struct failure ignored;
+    if (!names || !*names)
+        return true;
+    struct buffer *text = scratch_buffer(apt->scratch);
+    buffer_append_text(text, "\n");
+    if (!host_read(apt->host, path, text, &ignored))
+        return false;
+    bool found = true;
+    for (; found && *names; names++)
+        found = strstr(buffer_text(text), scratch_format(apt->scratch, "\n%s:", *names)) != NULL;
+    return found;
+}
+
+static bool have_unit_files(struct apt *apt, const char **names)
+{
+    static const char *const folders[] = {"/lib/systemd/system", "/usr/lib/systemd/system",
+                                          "/etc/systemd/system"};
+    enum { FOLDERS = sizeof folders / sizeof *folders };
+    struct failure ignored;
+    struct host_stat *stats = scratch_zeroed(apt->scratch, FOLDERS, sizeof *stats);
+    bool found = true;
+    for (; found && names && *names; names++) {
+        const char *paths[FOLDERS];
+        for (size_t i = 0; i < FOLDERS; i++)
+            paths[i] = scratch_format(apt->scratch, "%s/%s", folders[i], unit_name(apt, *names));
+        found = host_stat(apt->host, paths, FOLDERS, stats, &ignored) &&
+                (stats[0].exists || stats[1].exists || stats[2].exists);
+    }
+    return found;
+}
+
+/* Is all that `brings` says plain to see, in files? So a run that has nothing to do starts no process for it. */
+static bool is_plain(struct apt *apt, const struct wanted *wanted)
+{
+    struct failure ignored;
+    struct host_stat stat;
+    bool found = are_listed(apt, "/etc/passwd", wanted->users) &&
+                 are_listed(apt, "/etc/group", wanted->groups) && have_unit_files(apt, wanted->units) &&
+                 have_unit_files(apt, wanted->enabled);
+    for (const char **file = wanted->files; found && file && *file; file++)
+        found = host_stat_one(apt->host, *file, &stat, &ignored) && stat.exists;
+    return found;
+}
+
+/* [-0, +0, v] Is it true what `brings` says? Else --check would go on to predict from a lie. */
 static void verify(struct apt *apt, const struct wanted *wanted)
 {
     size_t count = length_of(wanted->users) + length_of(wanted->groups) + length_of(wanted->units) +
                    length_of(wanted->enabled) + length_of(wanted->files);
-    if (!count)
+    if (!count || is_plain(apt, wanted))
         return;
     const char **argv = scratch_zeroed(apt->scratch, 2 * count + 6, sizeof *argv);
     size_t at = 0;
@@ -459,6 +509,8 @@ int apt_installed(lua_State *L)
     } else if (any) {
         predict(&packages, &wanted);
         apt_packages_end(&packages, "failed", "");
+    } else if (!apt.check) {
+        verify(&apt, &wanted);
     }
     return apt_packages_result(&packages);
 }

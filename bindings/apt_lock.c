@@ -150,18 +150,11 @@ static bool lost_a_race(const struct process_result *result)
            strstr(said, "locked by another process") || strstr(said, "is held by process");
 }
 
-/* Errors first; else the end of what was printed. */
 static const char *last_words(struct apt *apt, const struct process_result *result)
 {
-    const struct buffer *text = result->error.length ? &result->error : &result->output;
-    const char *said = buffer_text(text);
-    size_t length = text->length;
-    while (length && isspace((unsigned char)said[length - 1]))
-        length--;
-    size_t from = length > 1500 ? length - 1500 : 0;
-    const char *line = from ? memchr(said + from, '\n', length - from) : NULL;
-    from = line ? (size_t)(line + 1 - said) : from;
-    return scratch_copy(apt->scratch, said + from, length - from);
+    struct buffer *said = scratch_buffer(apt->scratch);
+    host_last_words(apt->host, result, said);
+    return buffer_text(said);
 }
 
 static bool refused_as_no_root(struct apt *apt)

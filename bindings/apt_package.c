@@ -1,6 +1,7 @@
 /* Packages: looking at them, and changes that one apt-get makes together. */
 #include "apt_package.h"
 
+#include "change_list.h"
 #include "json.h"
 #include "overlay.h"
 
@@ -220,33 +221,19 @@ const char *apt_version_json(struct apt *apt, const char *version)
     return scratch_take(apt->scratch, &json.out);
 }
 
-/* {"consul":STATE,"nomad":STATE} of all packages. */
-static const char *join_states(struct apt_packages *packages, bool after)
-{
-    struct json_text json = {0};
-    json_open_object(&json);
-    for (size_t i = 0; i < packages->count; i++) {
-        const struct change *change = &packages->items[i].change;
-        json_key(&json, packages->items[i].name);
-        json_raw(&json, after ? change->after : change->before);
-    }
-    json_close_object(&json);
-    return scratch_take(packages->apt->scratch, &json.out);
-}
-
 int apt_packages_result(struct apt_packages *packages)
 {
+    struct apt *apt = packages->apt;
     bool changed = false;
+    const struct change **changes = scratch_zeroed(apt->scratch, packages->count, sizeof *changes);
     for (size_t i = 0; i < packages->count; i++) {
         struct apt_package *package = &packages->items[i];
+        changes[i] = &package->change;
         changed = changed || (package->begun && package->decision != CHANGE_DECLINE);
         if (!package->needed)
-            change_unneeded(packages->apt->L, packages->apt->op, package->name);
+            change_unneeded(apt->L, apt->op, package->name);
     }
-    if (packages->count == 1)
-        return change_push_result(packages->apt->L, &packages->items[0].change, changed);
-    struct change all = {.before = join_states(packages, false), .after = join_states(packages, true)};
-    return change_push_result(packages->apt->L, &all, changed);
+    return change_list_push_result(apt->L, apt->scratch, changes, packages->count, changed);
 }
 
 void apt_package_predict(struct apt *apt, const char *name, bool installed, const char *version, bool held)

@@ -29,12 +29,14 @@ struct source_file {
     struct buffer *content;  /* of it; empty where there is none */
     bool readable;           /* the content is known */
     struct buffer *wanted;   /* what it shall hold; NULL = it shall go */
+    bool keeps_mode;         /* not ours: it stays as private as it is */
     bool needed;
 };
 
 struct repository {
     struct apt *apt;
     const char *name, *uri, *suite, *key, *comment;
+    const char *shown; /* the URI without user and password */
     const char *keyring_path, *sources_path;
     const char *const *components;
     const char *const *architectures;
@@ -133,8 +135,10 @@ static void read_options(struct apt *apt, struct repository *repository)
     *repository = (struct repository){.apt = apt};
     repository->name = argument_subject(L, 1, OP, "name");
     repository->uri = argument_string(L, 1, OP, "uri", NULL);
+    repository->shown = apt_shown_uri(apt, repository->uri);
     repository->suite = argument_string(L, 1, OP, "suite", NULL);
     repository->key = argument_string(L, 1, OP, "key", NULL);
+    apt_shown_uri(apt, repository->key); /* a password in it is a secret, too */
     repository->comment = read_comment(apt, argument_string(L, 1, OP, "comment", NULL));
     repository->keyring_path = argument_string(
         L, 1, OP, "keyring",
@@ -159,12 +163,13 @@ static const char survey_script[] =
     "/etc/apt/sources.list.d/*.sources\n"
     "exit 0\n";
 
-/* "apt.example.org" of the URI; the whole URI where there is none. */
-static const char *host_part(struct apt *apt, const char *uri)
+/* "apt.example.org" of the URI; the whole URI where there is none. Every user of the host sees grep's arguments: the URI
+ * that may be shown has no password. */
+static const char *host_part(struct apt *apt, const char *shown)
 {
-    const char *marker = strstr(uri, "://");
+    const char *marker = strstr(shown, "://");
     if (!marker || marker[3] == '/')
-        return uri;
+        return shown;
     return scratch_copy(apt->scratch, marker + 3, strcspn(marker + 3, "/"));
 }
 
@@ -192,31 +197,46 @@ static int by_text(const void *a, const void *b)
     return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
+struct candidates {
+    struct scratch *scratch;
+    const char **paths;
+    size_t count, room;
+};
+
+static void add_candidate(struct candidates *candidates, const char *path)
+{
+    if (candidates->count == candidates->room) {
+        const char **old = candidates->paths;
+        candidates->room = candidates->room * 2 + 16;
+        candidates->paths = scratch_zeroed(candidates->scratch, candidates->room, sizeof *old);
+        if (old)
+            memcpy(candidates->paths, old, candidates->count * sizeof *old);
+    }
+    candidates->paths[candidates->count++] = path;
+}
+
+static bool visit_sources(lua_State *L, const char *path, void *context)
+{
+    (void)L;
+    struct candidates *candidates = context;
+    if (strncmp(path, "/etc/apt/sources.list", 21) == 0)
+        add_candidate(candidates, scratch_text(candidates->scratch, path));
+    return false;
+}
+
 /* [-0, +0, m] Paths to look at: those that grep found, and those that earlier steps would have written; sorted, so that
  * a prediction and a real run agree on the order. */
 static size_t candidate_paths(struct apt *apt, char *found, const char ***paths)
 {
-    lua_State *L = apt->L;
-    size_t count = 0, room = 16;
-    for (const char *at = found; *at; at++)
-        room += *at == '\n';
-    overlay_all(L, apt->host, "file");
-    if (lua_istable(L, -1))
-        for (lua_pushnil(L); lua_next(L, -2); lua_pop(L, 1))
-            room++;
-    *paths = scratch_zeroed(apt->scratch, room, sizeof **paths);
+    struct candidates candidates = {.scratch = apt->scratch};
     for (char *rest = found, *line; (line = strsep(&rest, "\n"));)
         if (*line)
-            (*paths)[count++] = line;
-    if (lua_istable(L, -1))
-        for (lua_pushnil(L); lua_next(L, -2); lua_pop(L, 1)) {
-            const char *name = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : "";
-            if (strncmp(name, "/etc/apt/sources.list", 21) == 0)
-                (*paths)[count++] = scratch_text(apt->scratch, name);
-        }
-    lua_pop(L, 1);
-    qsort(*paths, count, sizeof **paths, by_text);
-    return count;
+            add_candidate(&candidates, line);
+    overlay_each(apt->L, apt->host, "file", visit_sources, &candidates);
+    if (candidates.count)
+        qsort(candidates.paths, candidates.count, sizeof *candidates.paths, by_text);
+    *paths = candidates.paths;
+    return candidates.count;
 }
 
 static bool has_ending(const char *path, const char *ending)
@@ -241,7 +261,7 @@ static void consider_old(struct repository *repository, const char *path)
         return;
     bool goes = empty && strcmp(path, "/etc/apt/sources.list") != 0;
     file->wanted = goes ? NULL : rest;
-    file->needed = true;
+    file->needed = file->keeps_mode = true;
     if (goes) /* the entry itself, also where it is a link */
         snprintf(file->state.path, sizeof file->state.path, "%s", path);
     repository->old_count++;
@@ -251,7 +271,7 @@ static void consider_old(struct repository *repository, const char *path)
 static void survey(struct repository *repository)
 {
     struct apt *apt = repository->apt;
-    const char *argv[] = {"sh", "-c", survey_script, "sh", host_part(apt, repository->uri), NULL};
+    const char *argv[] = {"sh", "-c", survey_script, "sh", host_part(apt, repository->shown), NULL};
     char *answer = apt_ask(apt, argv, 0);
     if (!answer)
         apt_raise(apt);
@@ -324,7 +344,8 @@ static bool signs(const struct repository *repository, const struct openpgp_key 
     return repository->signer_count == 0;
 }
 
-/* Is the keyring that is there good: holds a wanted key that has not expired and that signs the repository? */
+/* Is the keyring that is there good: holds a wanted key that has not expired, one that signs the repository, and none
+ * that nobody wants? */
 static bool keyring_serves(const struct repository *repository)
 {
     struct openpgp_key keys[KEYS_MOST];
@@ -337,11 +358,13 @@ static bool keyring_serves(const struct repository *repository)
         !signs(repository, keys, count))
         return false;
     int64_t now = wall_clock_us() / 1000000;
-    for (size_t i = 0; i < count; i++)
-        if (keys[i].primary && is_wanted(repository, keys[i].fingerprint) &&
-            (!keys[i].expires || keys[i].expires > now))
-            return true;
-    return false;
+    bool serves = false;
+    for (size_t i = 0; i < count; i++) {
+        if (keys[i].primary && !is_wanted(repository, keys[i].fingerprint))
+            return false;
+        serves = serves || (keys[i].primary && (!keys[i].expires || keys[i].expires > now));
+    }
+    return serves;
 }
 
 /* [-0, +0, v] The key as it was given: from its URL, its file or the text itself. */
@@ -360,7 +383,7 @@ static struct buffer *obtain_key(struct repository *repository)
             apt_raise(apt);
         if (status != 200)
             failure_advise(apt->L, "http", OP, "check the URL that key= gives", "the key %s: HTTP status %d",
-                           key, status);
+                           apt_shown_uri(apt, key), status);
     } else if (strchr(key, '\n') || openpgp_is_armored(key, strlen(key))) {
         buffer_append_text(bytes, key);
     } else if (!host_read(apt->runtime->local, key, bytes, &apt->failure)) {
@@ -401,7 +424,7 @@ static void check_key(struct repository *repository, const struct openpgp_key *k
     }
     if (!signs(repository, keys, count)) {
         failure_set(&apt->failure, "invalid", OP, "%s %s is signed by the key with id %016llX, not by %s",
-                    repository->uri, repository->suite, (unsigned long long)repository->signers[0],
+                    repository->shown, repository->suite, (unsigned long long)repository->signers[0],
                     list_fingerprints(apt, keys, count));
         failure_hint(&apt->failure, "see which key the vendor signs with now, and give that one");
         apt_raise(apt);
@@ -419,7 +442,8 @@ static struct buffer *wanted_keyring(struct repository *repository)
     if (!openpgp_dearmour(buffer_text(given), given->length, binary, error, sizeof error) ||
         !openpgp_keys(buffer_text(binary), binary->length, keys, KEYS_MOST, &count, error, sizeof error))
         failure_error(apt->L, "invalid", OP, "the key %.200s cannot be used: %s",
-                      strchr(repository->key, '\n') ? "given as text" : repository->key, error);
+                      strchr(repository->key, '\n') ? "given as text" : apt_shown_uri(apt, repository->key),
+                      error);
     check_key(repository, keys, count);
     if (!repository->fingerprints[0])
         return binary;
@@ -445,11 +469,12 @@ static void refuse_suite(struct repository *repository, const char *url, int sta
     struct apt *apt = repository->apt;
     const char *known = apt_known_suites(apt, repository->uri);
     if (status == 403 && !*known) {
-        report_warning(apt->L, "%s answers with status 403: whether it has the suite is not known", url);
+        report_warning(apt->L, "%s answers with status 403: whether it has the suite is not known",
+                       apt_shown_uri(apt, url));
         return;
     }
-    failure_set(&apt->failure, "not-found", OP, "%s has no suite %s (%s: status %d)", repository->uri,
-                repository->suite, url, status);
+    failure_set(&apt->failure, "not-found", OP, "%s has no suite %s (%s: status %d)", repository->shown,
+                repository->suite, apt_shown_uri(apt, url), status);
     failure_hint(&apt->failure,
                  *known ? "it has:%s" : "look at the repository's page for the suites it has%s", known);
     apt_raise(apt);
@@ -484,7 +509,7 @@ static void check_suite(struct repository *repository)
     if (status == 404 || status == 403 || status == 410)
         refuse_suite(repository, url, status);
     else
-        report_warning(apt->L, "%s answers with status %d", url, status);
+        report_warning(apt->L, "%s answers with status %d", apt_shown_uri(apt, url), status);
 }
 
 /* ---- making it so ---- */
@@ -540,8 +565,10 @@ static bool make_file(struct apt *apt, const struct source_file *file)
     struct host_command command = {.argv = argv};
     if (!stat.exists && !host_check(apt->host, &command, NULL, &apt->failure))
         return false;
-    struct host_file wanted = {
-        .path = path, .bytes = buffer_text(file->wanted), .length = file->wanted->length, .mode = 0644};
+    struct host_file wanted = {.path = path,
+                               .bytes = buffer_text(file->wanted),
+                               .length = file->wanted->length,
+                               .mode = file->keeps_mode ? -1 : 0644};
     return host_write(apt->host, &wanted, &apt->failure);
 }
 
@@ -552,9 +579,11 @@ static struct file_state *state_after(struct apt *apt, const struct source_file 
     *after = file->state;
     after->stat.exists = file->wanted != NULL;
     after->stat.type = file->wanted ? 'f' : after->stat.type;
-    after->stat.mode = 0644;
     after->stat.size = file->wanted ? file->wanted->length : 0;
-    after->mode_known = true;
+    if (!file->keeps_mode) {
+        after->stat.mode = 0644;
+        after->mode_known = true;
+    }
     after->content = FILE_CONTENT_PREDICTED;
     return after;
 }
@@ -564,9 +593,10 @@ static bool change_file(struct apt *apt, const struct source_file *file, struct 
 {
     lua_State *L = apt->L;
     struct file_state *after = state_after(apt, file);
-    bool text = diff_worthwhile(file->content) && (!file->wanted || diff_worthwhile(file->wanted));
+    bool shows = file_state_is_public(&file->state) && file_state_is_public(after) &&
+                 diff_worthwhile(file->content) && (!file->wanted || diff_worthwhile(file->wanted));
     struct buffer *diff = scratch_buffer(apt->scratch), nothing = {0};
-    if (text)
+    if (shows)
         diff_unified(apt->runtime, file->state.path, file->content, file->wanted ? file->wanted : &nothing,
                      diff);
     *change = (struct change){
@@ -589,15 +619,27 @@ static bool change_file(struct apt *apt, const struct source_file *file, struct 
     return decision != CHANGE_DECLINE;
 }
 
-/* [-0, +0, v] Are the lists older than the files, or missing? */
-static bool update_needed(struct repository *repository)
+/* [-0, +0, v] Are the lists there, and newer than the files? */
+static bool lists_are_current(const struct repository *repository)
 {
     const struct host_stat *keyring = &repository->keyring.state.stat,
                            *sources = &repository->sources.state.stat;
-    if (repository->keyring.needed || repository->sources.needed)
-        return true;
     int64_t newest = keyring->ctime_us > sources->ctime_us ? keyring->ctime_us : sources->ctime_us;
-    return !apt_lists_current(repository->apt, repository->uri, repository->suite, newest);
+    return apt_lists_current(repository->apt, repository->uri, repository->suite, newest);
+}
+
+/* [-0, +0, v] Decides what is to be done. The host comes first: the network is asked only when something is, for whether
+ * the repository has the suite and who signs it. The keyring comes last, as it has to have that signer. */
+static void plan(struct repository *repository)
+{
+    settle_sources(repository);
+    look_at(repository->apt, repository->keyring_path, &repository->keyring);
+    repository->update =
+        repository->sources.needed || !keyring_serves(repository) || !lists_are_current(repository);
+    if (repository->update)
+        check_suite(repository);
+    settle_keyring(repository);
+    repository->update = repository->update || repository->keyring.needed;
 }
 
 /* [-0, +1, v] Keyring, then what is in the way, then the source, then its lists. */
@@ -624,7 +666,7 @@ static int make_all(struct repository *repository)
         change_unneeded(apt->L, OP, repository->sources_path);
     }
     if (!repository->update)
-        change_unneeded(apt->L, "apt.updated", repository->uri);
+        change_unneeded(apt->L, "apt.updated", repository->shown);
     else if (!declined) /* without the key or the source it could only fail */
         changed =
             apt_update_source(apt, repository->uri, repository->suite, repository->sources_path) || changed;
@@ -638,13 +680,6 @@ int apt_repository(lua_State *L)
     apt_open(L, OP, &apt);
     read_options(&apt, &repository);
     survey(&repository);
-    settle_sources(&repository);
-    look_at(&apt, repository.keyring_path, &repository.keyring);
-    repository.keyring.needed = !keyring_serves(&repository);
-    repository.update = update_needed(&repository);
-    if (repository.update)
-        check_suite(&repository);
-    settle_keyring(&repository);
-    repository.update = repository.update || repository.keyring.needed;
+    plan(&repository);
     return make_all(&repository);
 }

@@ -67,21 +67,21 @@ static bool update_one(struct apt *apt, const char *uri, const char *suite, cons
 {
     int64_t before_us, after_us;
     int status = 0;
-    const char *said = "";
+    const char *said = "", *shown = apt_shown_uri(apt, uri);
     const char *arguments[] = {scratch_format(apt->scratch, "-oDir::Etc::sourcelist=%s", sources_path),
                                "-oDir::Etc::sourceparts=-",
                                "-oAPT::Get::List-Cleanup=0",
                                "-oAPT::Update::Error-Mode=any",
                                "update",
                                NULL};
-    report_progress(apt->L, "apt: reading %s %s", uri, suite);
+    report_progress(apt->L, "apt: reading %s %s", shown, suite);
     if (!listed_at(apt, uri, suite, &before_us) ||
         !apt_script(apt, APT_LOCKS_LISTS, update_script, arguments, &status, &said) ||
         !listed_at(apt, uri, suite, &after_us))
         return false;
     if (status == 0 && after_us > before_us)
         return true;
-    failure_set(&apt->failure, "failed", apt->op, "apt-get update cannot use %s %s%s", uri, suite,
+    failure_set(&apt->failure, "failed", apt->op, "apt-get update cannot use %s %s%s", shown, suite,
                 apt_because(apt, said));
     failure_hint(&apt->failure,
                  "see that the host reaches the repository, and that `key` is the one that signs it");
@@ -91,15 +91,16 @@ static bool update_one(struct apt *apt, const char *uri, const char *suite, cons
 bool apt_update_source(struct apt *apt, const char *uri, const char *suite, const char *sources_path)
 {
     lua_State *L = apt->L;
+    const char *shown = apt_shown_uri(apt, uri);
     struct change change = {
         .kind = UPDATED,
-        .target = scratch_format(apt->scratch, "%s %s", uri, suite),
+        .target = scratch_format(apt->scratch, "%s %s", shown, suite),
         .before = "{\"current\":false}",
         .after = "{\"current\":true}",
     };
     enum change_decision decision = change_begin(L, &change);
     if (decision == CHANGE_APPLY && !update_one(apt, uri, suite, sources_path)) {
-        snprintf(apt->failure.op, sizeof apt->failure.op, "%s %s", UPDATED, uri);
+        snprintf(apt->failure.op, sizeof apt->failure.op, "%s %.100s", UPDATED, shown);
         change_fail(L, &change, &apt->failure);
     }
     if (decision == CHANGE_PREDICT) {
@@ -157,26 +158,21 @@ static bool update_all(struct apt *apt, const struct age *before)
     return false;
 }
 
+static bool visit_sources(lua_State *L, const char *path, void *context)
+{
+    (void)context;
+    if (strncmp(path, "/etc/apt/sources.list", 21) != 0 || !lua_istable(L, -1))
+        return false;
+    lua_getfield(L, -1, "exists");
+    bool exists = lua_toboolean(L, -1);
+    lua_pop(L, 1);
+    return exists;
+}
+
 /* [-0, +0, m] Would an earlier step have written a source file? */
 static bool sources_predicted(struct apt *apt)
 {
-    lua_State *L = apt->L;
-    bool written = false;
-    overlay_all(L, apt->host, "file");
-    if (lua_istable(L, -1)) {
-        lua_pushnil(L);
-        while (lua_next(L, -2)) {
-            if (lua_type(L, -2) == LUA_TSTRING && lua_istable(L, -1) &&
-                strncmp(lua_tostring(L, -2), "/etc/apt/sources.list", 21) == 0) {
-                lua_getfield(L, -1, "exists");
-                written = written || lua_toboolean(L, -1);
-                lua_pop(L, 1);
-            }
-            lua_pop(L, 1);
-        }
-    }
-    lua_pop(L, 1);
-    return written;
+    return overlay_each(apt->L, apt->host, "file", visit_sources, NULL);
 }
 
 /* [-0, +0, m] */

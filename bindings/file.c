@@ -179,25 +179,30 @@ static void expand(lua_State *L, struct host *host, const char *pattern, struct 
         raise_read(L, "file.glob", pattern, &failure);
 }
 
+struct matches {
+    const char *pattern;
+    int result;
+};
+
+static bool visit_match(lua_State *L, const char *path, void *context)
+{
+    const struct matches *matches = context;
+    if (!lua_istable(L, -1) || fnmatch(matches->pattern, path, FNM_PATHNAME | FNM_PERIOD) != 0)
+        return false;
+    lua_getfield(L, -1, "exists");
+    if (lua_toboolean(L, -1)) {
+        lua_pushstring(L, path);
+        lua_rawseti(L, matches->result, (lua_Integer)lua_rawlen(L, matches->result) + 1);
+    }
+    lua_pop(L, 1);
+    return false;
+}
+
 /* [-0, +0, m] Adds what only the overlay has; the result is on top of the stack. */
 static void add_predicted(lua_State *L, struct host *host, const char *pattern)
 {
-    int result = lua_gettop(L);
-    overlay_all(L, host, "file");
-    if (lua_istable(L, -1)) {
-        lua_pushnil(L);
-        while (lua_next(L, -2) != 0) {
-            bool exists =
-                lua_istable(L, -1) && lua_getfield(L, -1, "exists") == LUA_TBOOLEAN && lua_toboolean(L, -1);
-            lua_settop(L, result + 2);
-            const char *name = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : "";
-            if (exists && fnmatch(pattern, name, FNM_PATHNAME | FNM_PERIOD) == 0) {
-                lua_pushvalue(L, -1);
-                lua_rawseti(L, result, (lua_Integer)lua_rawlen(L, result) + 1);
-            }
-        }
-    }
-    lua_settop(L, result);
+    struct matches matches = {pattern, lua_gettop(L)};
+    overlay_each(L, host, "file", visit_match, &matches);
 }
 
 static int file_glob_function(lua_State *L)

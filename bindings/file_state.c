@@ -28,6 +28,11 @@ const char *file_state_type(const struct host_stat *stat)
     }
 }
 
+bool file_state_is_public(const struct file_state *state)
+{
+    return !state->stat.exists || (state->mode_known && (state->stat.mode & 0004) != 0);
+}
+
 void file_parent(const char *path, char parent[PATH_MAX])
 {
     const char *slash = strrchr(path, '/');
@@ -160,24 +165,23 @@ static bool predicted_gone(lua_State *L, struct host *host, const char *path)
     return false;
 }
 
+bool file_predicted_below(lua_State *L, const char *name, const char *folder)
+{
+    size_t length = strlen(folder);
+    return strncmp(name, folder, length) == 0 && name[length] == '/' && lua_istable(L, -1) &&
+           predicted_flag(L, "exists");
+}
+
+static bool visit_below(lua_State *L, const char *name, void *folder)
+{
+    return file_predicted_below(L, name, folder);
+}
+
 /* Is something predicted below the path? Then the path is a directory, though nobody said so: a package that
  * brings a file brings its folder. */
-static bool predicted_folder(lua_State *L, struct host *host, const char *path)
+static bool predicted_folder(lua_State *L, struct host *host, char *path)
 {
-    size_t length = strlen(path);
-    bool found = false;
-    overlay_all(L, host, "file");
-    if (lua_istable(L, -1)) {
-        lua_pushnil(L);
-        while (!found && lua_next(L, -2) != 0) {
-            const char *name = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : "";
-            found = strncmp(name, path, length) == 0 && name[length] == '/' && lua_istable(L, -1) &&
-                    predicted_flag(L, "exists");
-            lua_pop(L, found ? 2 : 1);
-        }
-    }
-    lua_pop(L, 1);
-    return found;
+    return overlay_each(L, host, "file", visit_below, path);
 }
 
 static void state_of_real(struct file_state *state)

@@ -52,8 +52,23 @@ enum file_read file_state_read(lua_State *L, struct host *host, const struct fil
 void file_state_predict(lua_State *L, struct host *host, const struct file_state *state,
                         const struct buffer *content);
 
+/* [-0, +0, m] Under --check: what Lua's own functions would do to `path` on that host is predicted, so that later steps
+ * see it. They return 0, or the errno of the call that would fail: then nothing is predicted.
+ *
+ * os.remove, os.rename; io.open for writing, which gets what would be read from the file (a scratch's buffer). */
+int file_predict_removed(lua_State *L, struct host *host, const char *path);
+int file_predict_renamed(lua_State *L, struct host *host, const char *from, const char *to);
+int file_predict_opened(lua_State *L, struct host *host, const char *path, const char *mode,
+                        struct buffer *content);
+
+/* [-0, +0, m] For overlay_each over "file": is it a prediction of something that is there, below that folder? */
+bool file_predicted_below(lua_State *L, const char *name, const char *folder);
+
 /* "file", "directory", "link", "other"; "absent" for what is not there. */
 const char *file_state_type(const struct host_stat *stat);
+
+/* May everybody read it? Then its content may be shown. What is not there holds nothing. */
+bool file_state_is_public(const struct file_state *state);
 
 /* The path's folder: "/etc" of "/etc/hosts", "/" of "/etc". */
 void file_parent(const char *path, char parent[PATH_MAX]);

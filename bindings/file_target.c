@@ -223,34 +223,20 @@ bool file_target_run(struct file_target *target, const char *const *argv, struct
     return false;
 }
 
-void file_target_owner(const struct file_target *target, struct buffer *out)
+struct host_attributes file_target_attributes(const struct file_target *target)
 {
-    if (target->owner != NULL)
-        buffer_append_text(out, target->owner);
-    if (target->group != NULL)
-        buffer_format(out, ":%s", target->group);
+    const struct file_state *wanted = &target->wanted;
+    return (struct host_attributes){
+        .mode = wanted->mode_known ? (int)wanted->stat.mode : -1,
+        .owner = target->owner,
+        .group = target->group,
+    };
 }
 
 bool file_target_set_attributes(struct file_target *target, struct failure *failure)
 {
-    const char *path = target->found.path;
-    bool done = true;
-    struct buffer owner = {0}, mode = {0};
-    /* The owner first: changing it takes set-user-ID bits away. */
-    if (target->owner != NULL || target->group != NULL) {
-        file_target_owner(target, &owner);
-        const char *argv[] = {"chown", "--", buffer_text(&owner), path, NULL};
-        done = file_target_run(target, argv, failure);
-    }
-    if (done && target->wanted.mode_known) {
-        /* Five digits: with fewer GNU chmod leaves a directory's set-group-ID bit as it is. */
-        buffer_format(&mode, "%05o", (unsigned)target->wanted.stat.mode);
-        const char *argv[] = {"chmod", "--", buffer_text(&mode), path, NULL};
-        done = file_target_run(target, argv, failure);
-    }
-    buffer_free(&owner);
-    buffer_free(&mode);
-    return done;
+    struct host_attributes attributes = file_target_attributes(target);
+    return host_set_attributes(target->host, target->found.path, &target->found.stat, &attributes, failure);
 }
 
 static void text_member(struct json_text *json, const char *name, const char *value)

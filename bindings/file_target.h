@@ -74,8 +74,8 @@ int file_target_unknown(lua_State *L, struct file_target *target);
 /* What the gate is told, from the target. `keep`: what is there now is kept for undo. */
 struct change file_target_change(struct file_target *target, bool keep);
 
-/* Appends OWNER:GROUP as chown takes it, of what was asked; nothing where neither was. */
-void file_target_owner(const struct file_target *target, struct buffer *out);
+/* The owner that was asked for, and the mode of `wanted`. */
+struct host_attributes file_target_attributes(const struct file_target *target);
 
 /* Runs `argv` on the target's host; "exit" with what it said unless its status is 0, "permission" where it says so. */
 bool file_target_run(struct file_target *target, const char *const *argv, struct failure *failure);

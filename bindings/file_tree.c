@@ -42,24 +42,12 @@ static int nothing_to_do(lua_State *L, struct file_target *target)
 
 /* ---- directories ---- */
 
-/* One command, so one way to the host: parents with 0755 whatever the umask, the directory itself closed until it has
- * its owner. */
 static bool make_directory(struct file_target *target, struct failure *failure)
 {
-    static const char script[] = "umask 022 && mkdir -p -- \"$2\" && umask 077 && mkdir -- \"$1\" && "
-                                 "{ [ -z \"$4\" ] || chown -- \"$4\" \"$1\"; } && chmod -- \"$3\" \"$1\"";
     if (target->found.stat.exists)
         return file_target_set_attributes(target, failure);
-    char mode[8], parent[PATH_MAX];
-    struct buffer owner = {0};
-    snprintf(mode, sizeof mode, "%05o", (unsigned)target->wanted.stat.mode);
-    file_parent(target->found.path, parent);
-    file_target_owner(target, &owner);
-    const char *argv[] = {"sh", "-c", script, "sh", target->found.path, parent, mode, buffer_text(&owner),
-                          NULL};
-    bool made = file_target_run(target, argv, failure);
-    buffer_free(&owner);
-    return made;
+    struct host_attributes attributes = file_target_attributes(target);
+    return host_make_directory(target->host, target->found.path, &attributes, failure);
 }
 
 /* [-0, +0, v] Goes up from the path to the first folder that exists; calls `visit` for each that does not. */
@@ -228,57 +216,33 @@ static void refuse_vital(lua_State *L, struct file_target *target)
                           target->path);
 }
 
-/* Is the name on the stack below the prediction's directory, and does it exist there? [-0, +0, m] The overlay's name and
- * value are on top. */
-static bool predicted_below(lua_State *L, struct file_target *target)
+static bool visit_below(lua_State *L, const char *name, void *folder)
 {
-    size_t length = strlen(target->found.path);
-    const char *name = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : "";
-    if (strncmp(name, target->found.path, length) != 0 || name[length] != '/' || !lua_istable(L, -1))
-        return false;
-    lua_getfield(L, -1, "exists");
-    bool exists = lua_toboolean(L, -1);
-    lua_pop(L, 1);
-    return exists;
+    return file_predicted_below(L, name, folder);
 }
 
 /* [-0, +0, m] Would earlier steps have put something into the directory? */
 static bool has_predicted(lua_State *L, struct file_target *target)
 {
-    int top = lua_gettop(L);
-    bool found = false;
-    overlay_all(L, target->host, "file");
-    if (lua_istable(L, -1)) {
-        lua_pushnil(L);
-        while (!found && lua_next(L, top + 1) != 0) {
-            found = predicted_below(L, target);
-            lua_pop(L, 1);
-        }
-    }
-    lua_settop(L, top);
-    return found;
+    return overlay_each(L, target->host, "file", visit_below, target->found.path);
+}
+
+static bool visit_gone(lua_State *L, const char *name, void *context)
+{
+    struct file_target *target = context;
+    if (!file_predicted_below(L, name, target->found.path))
+        return false;
+    lua_createtable(L, 0, 1);
+    lua_pushboolean(L, false);
+    lua_setfield(L, -2, "exists");
+    overlay_put(L, target->host, "file", name);
+    return false;
 }
 
 /* [-0, +0, m] A directory that goes takes along what was predicted in it. */
 static void predict_children_gone(lua_State *L, struct file_target *target)
 {
-    int top = lua_gettop(L);
-    overlay_all(L, target->host, "file");
-    if (lua_istable(L, -1)) {
-        lua_pushnil(L);
-        while (lua_next(L, top + 1) != 0) {
-            if (predicted_below(L, target)) {
-                lua_newtable(L);
-                lua_pushboolean(L, false);
-                lua_setfield(L, -2, "exists");
-                lua_pushvalue(L, -3);
-                lua_insert(L, -2);
-                lua_rawset(L, top + 1); /* an existing key: lua_next allows it */
-            }
-            lua_pop(L, 1);
-        }
-    }
-    lua_settop(L, top);
+    overlay_each(L, target->host, "file", visit_gone, target);
 }
 
 static bool predicted_away(lua_State *L, struct file_target *target, const char *path)

@@ -8,8 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define MOST_SAID 3000 /* bytes of a checker's own message */
-
 bool file_validate_needs_file(const struct file_target *target)
 {
     for (const char **word = target->validate; word != NULL && *word != NULL; word++)
@@ -26,23 +24,17 @@ static bool has_unknown(const struct file_target *target)
     return false;
 }
 
-/* The end of what the checker printed, without newlines around it. */
-static void refusal(const struct process_result *result, const char *program, struct failure *failure)
+static void refusal(const struct host *host, const struct process_result *result, const char *program,
+                    struct failure *failure)
 {
-    const struct buffer *said = result->error.length > 0 ? &result->error : &result->output;
-    const char *text = buffer_text(said);
-    size_t length = said->length;
-    while (length > 0 && strchr("\r\n ", text[length - 1]) != NULL)
-        length--;
-    size_t blank = strspn(text, "\r\n ");
-    text += blank < length ? blank : length;
-    length -= blank < length ? blank : length;
-    size_t skipped = length > MOST_SAID ? length - MOST_SAID : 0;
-    failure_set(failure, "invalid", program, "%s refuses the new content (%s %d)%s%.*s", program,
+    struct buffer said = {0};
+    host_last_words(host, result, &said);
+    failure_set(failure, "invalid", program, "%s refuses the new content (%s %d)%s%s", program,
                 result->signal != 0 ? "signal" : "exit status",
-                result->signal != 0 ? result->signal : result->status, length > 0 ? ": " : "",
-                (int)(length - skipped), text + skipped);
+                result->signal != 0 ? result->signal : result->status, said.length > 0 ? ": " : "",
+                buffer_text(&said) + strspn(buffer_text(&said), "\r\n "));
     failure->status = result->status;
+    buffer_free(&said);
 }
 
 /* The checker named the candidate, which is gone when a person reads it: the file to correct is another. */
@@ -82,7 +74,7 @@ static enum verdict run_checker(struct host *host, const struct host_command *co
     } else if (result.status == 0 && result.signal == 0) {
         verdict = VERDICT_GOOD;
     } else {
-        refusal(&result, program, failure);
+        refusal(host, &result, program, failure);
         if (result.status == 127)
             verdict = VERDICT_NO_PROGRAM;
     }

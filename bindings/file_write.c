@@ -61,12 +61,6 @@ static void refuse_other_kinds(lua_State *L, struct file_target *target)
                       stat->type == 'd' ? "directory" : "device, socket or pipe");
 }
 
-/* Anybody may read it: then its content may be shown. */
-static bool is_public(const struct file_state *state)
-{
-    return !state->stat.exists || (state->mode_known && (state->stat.mode & 0004) != 0);
-}
-
 /* [-0, +0, v] The digests of both contents and their difference, as far as they are known and may be shown. */
 static void compare_contents(lua_State *L, struct file_target *target, bool differs)
 {
@@ -81,9 +75,9 @@ static void compare_contents(lua_State *L, struct file_target *target, bool diff
         digest_sha256(target->new_content.bytes, target->new_content.length, new_digest);
     file_target_describe(target, old_digest[0] != '\0' ? old_digest : NULL,
                          new_digest[0] != '\0' ? new_digest : NULL);
-    if (differs && known && (is_new || target->old_known) && !target->secret && is_public(&target->found) &&
-        is_public(&target->wanted) && diff_worthwhile(&target->old_content) &&
-        diff_worthwhile(&target->new_content))
+    if (differs && known && (is_new || target->old_known) && !target->secret &&
+        file_state_is_public(&target->found) && file_state_is_public(&target->wanted) &&
+        diff_worthwhile(&target->old_content) && diff_worthwhile(&target->new_content))
         diff_unified(runtime_of(L), target->path, &target->old_content, &target->new_content, &target->diff);
 }
 

@@ -3,7 +3,9 @@
 #include "binding.h"
 #include "change.h"
 #include "fiber.h"
+#include "file_state.h"
 #include "report.h"
+#include "scratch.h"
 #include "unknown.h"
 
 #include <errno.h>
@@ -173,13 +175,26 @@ static bool begin(lua_State *L, struct change *change)
     return decision == CHANGE_APPLY;
 }
 
-/* Runs the original between begin and end. Its failure (nil, message, errno) is recorded and returned as Lua does. */
-static int change_by_original(lua_State *L, struct change *change)
+/* Ends a change that is not made: `predict` notes under --check what it would do, or gives the errno it would fail with.
+ * The results, as Lua gives them: true, or nil, message, errno. */
+static int end_unmade(lua_State *L, struct change *change, const char *path, int (*predict)(lua_State *L))
 {
-    if (!begin(L, change)) {
-        change_end(L, change);
-        return 0;
+    int error = predict(L);
+    if (error) {
+        change->status = CHANGE_FAILED;
+        change->error = strerror(error);
     }
+    change_end(L, change);
+    errno = error;
+    return luaL_fileresult(L, error == 0, path);
+}
+
+/* Runs the original between begin and end. Its failure (nil, message, errno) is recorded and returned as Lua does. */
+static int change_by_original(lua_State *L, struct change *change, const char *path,
+                              int (*predict)(lua_State *L))
+{
+    if (!begin(L, change))
+        return end_unmade(L, change, path, predict);
     int arguments = push_original(L);
     if (lua_pcall(L, arguments, LUA_MULTRET, 0) !=
         LUA_OK) { /* a wrong mode, say: the change ends all the same */
@@ -199,15 +214,25 @@ static int change_by_original(lua_State *L, struct change *change)
     return results;
 }
 
+static int predict_remove(lua_State *L)
+{
+    struct runtime *runtime = runtime_of(L);
+    return runtime->options.check ? file_predict_removed(L, runtime->local, lua_tostring(L, 1)) : 0;
+}
+
 static int guarded_remove(lua_State *L)
 {
     const char *path = luaL_checkstring(L, 1);
     struct change change = {
         .kind = "os.remove", .target = path, .keep = path, .undo = "{\"op\":\"restore\"}"};
-    int results = change_by_original(L, &change);
-    if (!results)
-        lua_pushboolean(L, true);
-    return results ? results : 1;
+    return change_by_original(L, &change, path, predict_remove);
+}
+
+static int predict_rename(lua_State *L)
+{
+    struct runtime *runtime = runtime_of(L);
+    const char *from = lua_tostring(L, 1), *to = lua_tostring(L, 2);
+    return runtime->options.check ? file_predict_renamed(L, runtime->local, from, to) : 0;
 }
 
 static int guarded_rename(lua_State *L)
@@ -219,10 +244,49 @@ static int guarded_rename(lua_State *L)
     lua_pushlstring(L, target.bytes, target.length);
     buffer_free(&target);
     struct change change = {.kind = "os.rename", .target = lua_tostring(L, 3), .keep = to};
-    int results = change_by_original(L, &change);
-    if (!results)
-        lua_pushboolean(L, true);
-    return results ? results : 1;
+    return change_by_original(L, &change, from, predict_rename);
+}
+
+static int close_stream(lua_State *L)
+{
+    luaL_Stream *stream = luaL_checkudata(L, 1, LUA_FILEHANDLE);
+    return luaL_fileresult(L, fclose(stream->f) == 0, NULL);
+}
+
+/* A file in memory with this content, at its beginning. */
+static FILE *memory_file(const struct buffer *content)
+{
+    int descriptor = memfd_create("output", MFD_CLOEXEC);
+    FILE *file = descriptor < 0 ? NULL : fdopen(descriptor, "w+");
+    if (!file && descriptor >= 0)
+        close(descriptor);
+    if (file) {
+        fwrite(buffer_text(content), 1, content->length, file);
+        rewind(file);
+    }
+    return file;
+}
+
+/* [-0, +1, m] Predicted or declined: the script gets what it would read, and writes on, to nowhere. Pushes the file. */
+static int predict_open(lua_State *L)
+{
+    struct runtime *runtime = runtime_of(L);
+    luaL_Stream *stream = lua_newuserdatauv(L, sizeof *stream, 0);
+    stream->closef = NULL; /* born closed */
+    struct buffer *content = scratch_buffer(scratch_open(L));
+    int error = runtime->options.check
+                    ? file_predict_opened(L, runtime->local, lua_tostring(L, 1), lua_tostring(L, 2), content)
+                    : 0;
+    stream->f = error ? NULL : memory_file(content);
+    if (!error && !stream->f)
+        error = errno;
+    lua_closeslot(L, -1);
+    lua_pop(L, 1);
+    if (!error) {
+        stream->closef = close_stream;
+        luaL_setmetatable(L, LUA_FILEHANDLE);
+    }
+    return error;
 }
 
 static int guarded_open(lua_State *L)
@@ -230,15 +294,13 @@ static int guarded_open(lua_State *L)
     const char *path = luaL_checkstring(L, 1);
     if (!strpbrk(luaL_optstring(L, 2, "r"), "wa+"))
         return call_original(L);
+    lua_settop(L, 2);
     struct change change = {.kind = "io.open", .target = path, .keep = path, .undo = "{\"op\":\"restore\"}"};
-    int results = change_by_original(L, &change);
-    if (results)
+    int results = change_by_original(L, &change, path, predict_open);
+    if (!luaL_testudata(L, 3, LUA_FILEHANDLE))
         return results;
-    /* Predicted: the script writes on, to nowhere. */
-    lua_settop(L, 0);
-    lua_pushliteral(L, "/dev/null");
-    lua_pushliteral(L, "w");
-    return call_original(L);
+    lua_settop(L, 3); /* the file, opened or made up */
+    return 1;
 }
 
 /* io.output(path) opens for writing: that goes through io.open. */
@@ -310,26 +372,6 @@ static int guarded_execute(lua_State *L)
     return 3;
 }
 
-static int close_stream(lua_State *L)
-{
-    luaL_Stream *stream = luaL_checkudata(L, 1, LUA_FILEHANDLE);
-    return luaL_fileresult(L, fclose(stream->f) == 0, NULL);
-}
-
-/* A file in memory with this content, at its beginning. */
-static FILE *memory_file(const struct buffer *content)
-{
-    int descriptor = memfd_create("output", MFD_CLOEXEC);
-    FILE *file = descriptor < 0 ? NULL : fdopen(descriptor, "w+");
-    if (!file && descriptor >= 0)
-        close(descriptor);
-    if (file) {
-        fwrite(buffer_text(content), 1, content->length, file);
-        rewind(file);
-    }
-    return file;
-}
-
 /* The command runs to its end, its output is read from memory: the process never blocks on a pipe. */
 static int guarded_popen(lua_State *L)
 {
@@ -341,7 +383,8 @@ static int guarded_popen(lua_State *L)
     stream->closef = NULL; /* born closed */
     luaL_setmetatable(L, LUA_FILEHANDLE);
     struct process_result result = {0};
-    run_shell(L, "io.popen", line, &result);
+    if (!run_shell(L, "io.popen", line, &result))
+        unknown_used(L); /* what it would have said */
     stream->f = memory_file(&result.output);
     int error = errno;
     process_result_free(&result);

@@ -162,25 +162,20 @@ static bool status_is_wanted(lua_State *L, int table, int status)
     return wanted;
 }
 
-static const char *tail(const struct buffer *text)
-{
-    return text->length > 1500 ? text->bytes + text->length - 1500 : buffer_text(text);
-}
-
-static void describe_exit(struct failure *failure, const struct run_request *request)
+static void describe_exit(const struct host *host, const struct run_request *request, struct failure *failure)
 {
     const struct process_result *result = &request->result;
-    const struct buffer *said = result->error.length ? &result->error : &result->output;
+    struct buffer said = {0};
+    host_last_words(host, result, &said);
     if (result->signal)
         failure_set(failure, "exit", "host.run", "%s: ended by signal %d (%s)%s%s",
                     buffer_text(&request->shown), result->signal, strsignal(result->signal),
-                    said->length ? ": " : "", tail(said));
+                    said.length ? ": " : "", buffer_text(&said));
     else
         failure_set(failure, "exit", "host.run", "%s: exit status %d%s%s", buffer_text(&request->shown),
-                    result->status, said->length ? ": " : "", tail(said));
-    for (size_t end = strlen(failure->message); end && strchr(" \n\r", failure->message[end - 1]); end--)
-        failure->message[end - 1] = '\0';
+                    result->status, said.length ? ": " : "", buffer_text(&said));
     failure->status = result->status;
+    buffer_free(&said);
 }
 
 /* Is there nothing to do, by `creates=` or `unless=`? */
@@ -225,7 +220,7 @@ static void apply_run(lua_State *L, int table, struct run_request *request, stru
     struct failure failure;
     bool ran = host_run(host, &request->command, &request->result, &failure);
     if (ran && !status_is_wanted(L, table, request->result.status)) {
-        describe_exit(&failure, request);
+        describe_exit(host, request, &failure);
         ran = false;
     }
     if (ran && change)

@@ -45,18 +45,6 @@ static void normalise_arguments(lua_State *L, const char *op)
         failure_error(L, "usage", op, "the options after the URL are a table, not %s", luaL_typename(L, 2));
 }
 
-/* A password in the URL is a secret from now on. */
-static void hide_password(lua_State *L, const char *url)
-{
-    CURLU *parsed = curl_url();
-    char *password = NULL;
-    if (parsed && curl_url_set(parsed, CURLUPART_URL, url, 0) == CURLUE_OK &&
-        curl_url_get(parsed, CURLUPART_PASSWORD, &password, CURLU_URLDECODE) == CURLUE_OK && password)
-        redactor_add(runtime_of(L)->redactor, password, strlen(password));
-    curl_free(password);
-    curl_url_cleanup(parsed);
-}
-
 /* [-0, +0, v] The URL at 1. False: it is unknown, under --check. */
 static bool take_url(lua_State *L, struct exchange *exchange, const char *op)
 {
@@ -67,7 +55,7 @@ static bool take_url(lua_State *L, struct exchange *exchange, const char *op)
     }
     const char *url = secret_or_text(L, 1, op, &length, NULL);
     buffer_append(&exchange->url, url, length);
-    hide_password(L, url);
+    transfer_hide_password(runtime_of(L)->redactor, url);
     exchange_name(exchange, op);
     if (strlen(url) != length)
         failure_error(L, "usage", exchange->op, "the URL has a NUL byte in it");
@@ -235,29 +223,25 @@ static int push_answer(lua_State *L, struct exchange *exchange)
 }
 
 /* The beginning of an error's body on one line: servers explain themselves there. Pages for browsers do not. */
-static void excerpt(const struct buffer *body, char out[SHOWN_BODY])
+static void excerpt(const struct redactor *redactor, const struct buffer *body, struct buffer *said)
 {
-    size_t length = 0;
-    const char *text = buffer_text(body);
-    while (isspace((unsigned char)*text))
-        text++;
-    if (*text != '<')
-        for (; *text && length < SHOWN_BODY - 1; text++)
-            out[length++] = (unsigned char)*text < ' ' ? ' ' : *text;
-    while (length > 0 && out[length - 1] == ' ')
-        length--;
-    out[length] = '\0';
+    redacted_head(redactor, body, SHOWN_BODY, said);
+    if (said->length && said->bytes[0] == '<' && strncmp(said->bytes, REDACTED, strlen(REDACTED)) != 0)
+        buffer_clear(said);
+    for (size_t i = 0; i < said->length; i++)
+        if ((unsigned char)said->bytes[i] < ' ')
+            said->bytes[i] = ' ';
 }
 
 /* A status that the caller did not ask for, as a failure. True where it is fine. */
-static bool accept_status(const struct exchange *exchange, struct failure *failure)
+static bool accept_status(lua_State *L, const struct exchange *exchange, struct failure *failure)
 {
     int status = exchange->answer.status;
-    char said[SHOWN_BODY];
+    struct buffer said = {0};
     const char *location = transfer_answer_header(&exchange->answer, "Location");
     if (status < 300 || status == 304 || exchange_is_answer(exchange, status))
         return true;
-    excerpt(&exchange->answer.body, said);
+    excerpt(runtime_of(L)->redactor, &exchange->answer.body, &said);
     if (status < 400) {
         struct buffer shown = {0};
         if (location)
@@ -267,7 +251,8 @@ static bool accept_status(const struct exchange *exchange, struct failure *failu
         buffer_free(&shown);
     } else
         failure_set(failure, status == 401 || status == 403 ? "permission" : "http", exchange->op,
-                    "status %d%s%s", status, said[0] ? ": " : "", said);
+                    "status %d%s%s", status, said.length ? ": " : "", buffer_text(&said));
+    buffer_free(&said);
     failure->status = status;
     return false;
 }
@@ -351,7 +336,7 @@ static void perform_read(lua_State *L, struct exchange *exchange, const char *op
         if (redirects-- > 0 && !follow(exchange, op))
             break;
     }
-    if (!accept_status(exchange, &failure))
+    if (!accept_status(L, exchange, &failure))
         failure_raise(L, &failure);
 }
 
@@ -431,7 +416,7 @@ static int perform_change(lua_State *L, struct exchange *exchange, const char *o
         return 1;
     }
     exchange->request.once = strcmp(exchange->request.method, "POST") == 0;
-    if (!exchange_perform(L, exchange, &failure) || !accept_status(exchange, &failure))
+    if (!exchange_perform(L, exchange, &failure) || !accept_status(L, exchange, &failure))
         return change_fail(L, &change, &failure);
     change_end(L, &change);
     return push_answer(L, exchange);

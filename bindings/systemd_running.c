@@ -42,25 +42,26 @@ static bool is_starting(const struct unit *unit)
 
 /* ---- files in `fresh` ---- */
 
+struct in_folder {
+    struct systemd *call;
+    const struct unit *unit;
+    const char *folder;
+};
+
+static bool visit_unseen(lua_State *L, const char *path, void *context)
+{
+    (void)L;
+    const struct in_folder *search = context;
+    char parent[PATH_MAX];
+    file_parent(path, parent);
+    return strcmp(parent, search->folder) == 0 && systemd_unseen(search->call, search->unit, path);
+}
+
 /* [-0, +0, m] Is a file predicted right in that folder? Then the folder itself would have changed. */
 static bool folder_predicted(struct running *running, const struct unit *unit, const char *folder)
 {
-    struct systemd *call = &running->call;
-    lua_State *L = call->L;
-    int top = lua_gettop(L);
-    bool predicted = false;
-    char parent[PATH_MAX];
-    overlay_all(L, call->host, "file");
-    if (lua_istable(L, -1)) {
-        for (lua_pushnil(L); !predicted && lua_next(L, top + 1); lua_settop(L, top + 2)) {
-            if (lua_type(L, -2) != LUA_TSTRING)
-                continue;
-            file_parent(lua_tostring(L, -2), parent);
-            predicted = strcmp(parent, folder) == 0 && systemd_unseen(call, unit, lua_tostring(L, -2));
-        }
-    }
-    lua_settop(L, top);
-    return predicted;
+    struct in_folder search = {&running->call, unit, folder};
+    return overlay_each(running->call.L, running->call.host, "file", visit_unseen, &search);
 }
 
 /* [-0, +0, v] Did the path change after the unit's process started? By ctime: mtime misses a file that was written before

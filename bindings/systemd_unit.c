@@ -6,8 +6,10 @@
  * so that they ask for no second restart. */
 #include "systemd_unit.h"
 
+#include "change_list.h"
 #include "json.h"
 #include "overlay.h"
+#include "redact.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -15,6 +17,7 @@
 #include <string.h>
 
 #define ASK_TIMEOUT_MS 30000
+#define JOURNAL_MOST   3000 /* bytes of a unit's journal in a message */
 
 /* ---- beginning ---- */
 
@@ -228,39 +231,36 @@ const char *systemd_journal(struct systemd *call, const struct unit *unit, int64
         scratch_format(call->scratch, "@%" PRId64 ".%06d", since_us / 1000000, (int)(since_us % 1000000));
     const char *argv[] = {"sh", "-c", script, "sh", since, unit->name, NULL};
     struct host_command command = {.argv = argv, .timeout_ms = 10000};
-    struct buffer output = {0}, text = {0};
+    struct buffer output = {0}, said = {0}, text = {0};
     struct failure ignored;
-    if (host_check(call->host, &command, &output, &ignored)) {
-        const char *from = buffer_text(&output);
-        if (output.length > 3000)
-            from += output.length - 3000;
-        for (const char *line = from; *line;) {
-            size_t length = strcspn(line, "\n");
-            buffer_format(&text, "\n    %.*s", (int)length, line);
-            line += length + (line[length] == '\n');
-        }
+    if (host_check(call->host, &command, &output, &ignored))
+        redacted_tail(call->runtime->redactor, &output, JOURNAL_MOST, &said);
+    for (const char *line = buffer_text(&said); *line;) {
+        size_t length = strcspn(line, "\n");
+        buffer_format(&text, "\n    %.*s", (int)length, line);
+        line += length + (line[length] == '\n');
     }
     buffer_free(&output);
+    buffer_free(&said);
     return scratch_take(call->scratch, &text);
 }
 
 /* ---- predicting ---- */
 
+static bool visit_seen(lua_State *L, const char *path, void *seen)
+{
+    lua_pushvalue(L, -1);
+    lua_setfield(L, *(int *)seen, path);
+    return false;
+}
+
 /* [-0, +0, m] Notes every file prediction of now: the unit's predicted start has read them all. Table on top. */
 static void note_seen(struct systemd *call)
 {
-    lua_State *L = call->L;
-    lua_newtable(L);
-    overlay_all(L, call->host, "file");
-    if (lua_istable(L, -1)) {
-        for (lua_pushnil(L); lua_next(L, -2);) { /* seen files key value */
-            lua_pushvalue(L, -2);
-            lua_insert(L, -2);
-            lua_rawset(L, -5);
-        }
-    }
-    lua_pop(L, 1);
-    lua_setfield(L, -2, "seen");
+    lua_newtable(call->L);
+    int seen = lua_gettop(call->L);
+    overlay_each(call->L, call->host, "file", visit_seen, &seen);
+    lua_setfield(call->L, -2, "seen");
 }
 
 static void set_text(lua_State *L, const char *name, const char *text)
@@ -332,20 +332,22 @@ static bool belongs_to(const struct unit *unit, const char *path)
     return false;
 }
 
+struct of_unit {
+    struct systemd *call;
+    const struct unit *unit;
+};
+
+static bool visit_unit_file(lua_State *L, const char *path, void *context)
+{
+    (void)L;
+    const struct of_unit *search = context;
+    return belongs_to(search->unit, path) && systemd_unseen(search->call, search->unit, path);
+}
+
 bool systemd_unit_file_predicted(struct systemd *call, const struct unit *unit)
 {
-    lua_State *L = call->L;
-    bool predicted = false;
-    int top = lua_gettop(L);
-    overlay_all(L, call->host, "file");
-    if (lua_istable(L, -1)) {
-        for (lua_pushnil(L); !predicted && lua_next(L, top + 1); lua_settop(L, top + 2)) {
-            const char *path = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : "";
-            predicted = belongs_to(unit, path) && systemd_unseen(call, unit, path);
-        }
-    }
-    lua_settop(L, top);
-    return predicted;
+    struct of_unit search = {call, unit};
+    return overlay_each(call->L, call->host, "file", visit_unit_file, &search);
 }
 
 /* ---- results ---- */
@@ -364,28 +366,15 @@ const char *systemd_json(struct systemd *call, const char *const (*pairs)[2])
     return scratch_take(call->scratch, &json.out);
 }
 
-static const char *join_states(struct systemd *call, bool after)
-{
-    struct json_text json = {0};
-    json_open_object(&json);
-    for (size_t i = 0; i < call->count; i++) {
-        json_key(&json, call->units[i].name);
-        json_raw(&json, after ? call->units[i].change.after : call->units[i].change.before);
-    }
-    json_close_object(&json);
-    return scratch_take(call->scratch, &json.out);
-}
-
 int systemd_result(struct systemd *call)
 {
     bool changed = false;
+    const struct change **changes = scratch_zeroed(call->scratch, call->count, sizeof *changes);
     for (size_t i = 0; i < call->count; i++) {
+        changes[i] = &call->units[i].change;
         changed = changed || call->units[i].made;
         if (!call->units[i].needed)
             change_unneeded(call->L, call->op, call->units[i].name);
     }
-    if (call->count == 1)
-        return change_push_result(call->L, &call->units[0].change, changed);
-    struct change all = {.before = join_states(call, false), .after = join_states(call, true)};
-    return change_push_result(call->L, &all, changed);
+    return change_list_push_result(call->L, call->scratch, changes, call->count, changed);
 }

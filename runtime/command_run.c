@@ -97,16 +97,18 @@ static int begin_script(lua_State *L, struct execution *execution)
                              : luaL_loadfilex(L, execution->runbook.path, "t");
     if (status != LUA_OK)
         failure_error(L, "failed", name, "%s", lua_tostring(L, -1));
-    int arguments = line->chunk ? 0 : (int)line->word_count - 1;
+    int first = line->chunk ? 0 : 1, arguments = (int)line->word_count - first;
     lua_createtable(L, arguments, 1);
-    for (int i = 0; i <= arguments && !line->chunk; i++) {
-        lua_pushstring(L, line->words[i]);
+    lua_pushstring(L, name);
+    lua_rawseti(L, -2, 0);
+    for (int i = 1; i <= arguments; i++) {
+        lua_pushstring(L, line->words[i - 1 + first]);
         lua_rawseti(L, -2, i);
     }
     lua_setglobal(L, "arg");
     luaL_checkstack(L, arguments, "too many arguments");
     for (int i = 1; i <= arguments; i++)
-        lua_pushstring(L, line->words[i]);
+        lua_pushstring(L, line->words[i - 1 + first]);
     if (!report_run_start(execution->runtime, name, NULL, NULL, true, &failure))
         failure_raise(L, &failure);
     return arguments;

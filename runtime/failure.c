@@ -3,6 +3,7 @@
 
 #include "fiber.h"
 #include "host.h"
+#include "redact.h"
 #include "runtime.h"
 
 #include <errno.h>
@@ -24,6 +25,16 @@ static void put_text(char *out, size_t size, const char *text)
     }
     memmove(out, text, length);
     out[length] = '\0';
+}
+
+/* The length of a text that may have been cut at `size`, without what could be the beginning of a secret at its end:
+ * nobody would know that any more. */
+static size_t length_without_secret(lua_State *L, const char *text, size_t size)
+{
+    const struct runtime *runtime = runtime_of(L);
+    size_t length = strlen(text);
+    bool cut = length + 4 >= size; /* by up to three bytes more, to keep a character whole */
+    return length - (cut && runtime && runtime->redactor ? redact_tail(runtime->redactor, text, length) : 0);
 }
 
 static void trim_broken_tail(char *text, size_t size)
@@ -163,7 +174,9 @@ void failure_push(lua_State *L, const struct failure *failure)
     lua_createtable(L, 0, 8);
     set_text_field(L, "kind", failure->kind);
     set_text_field(L, "op", failure->op);
-    lua_pushstring(L, message_after_op(failure));
+    const char *message = message_after_op(failure);
+    const char *end = failure->message + length_without_secret(L, failure->message, sizeof failure->message);
+    lua_pushlstring(L, message, end > message ? (size_t)(end - message) : 0);
     lua_setfield(L, -2, "message");
     set_text_field(L, "hint", failure->hint);
     if (failure->status) {
@@ -241,6 +254,7 @@ static bool take_field(lua_State *L, int index, const char *name, char *out, siz
 {
     bool found = raw_field(L, index, name) == LUA_TSTRING;
     put_text(out, size, found ? lua_tostring(L, -1) : "");
+    out[length_without_secret(L, out, size)] = '\0';
     lua_pop(L, 1);
     return found;
 }
@@ -251,6 +265,7 @@ void failure_from_lua(lua_State *L, int index, struct failure *failure)
     *failure = (struct failure){.kind = "failed"};
     if (lua_type(L, index) == LUA_TSTRING) {
         put_text(failure->message, sizeof failure->message, lua_tostring(L, index));
+        failure->message[length_without_secret(L, failure->message, sizeof failure->message)] = '\0';
         return;
     }
     /* A table that a script raised by itself may have the same fields: they are taken for what they say. */

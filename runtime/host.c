@@ -2,11 +2,13 @@
 #include "host.h"
 
 #include "fiber.h"
+#include "redact.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #define READ_LIMIT ((size_t)64 << 20)
+#define SAID_MOST  2000 /* bytes of what a command printed, in a message */
 
 struct host *host_current(struct runtime *runtime)
 {
@@ -35,15 +37,11 @@ bool host_run(struct host *host, const struct host_command *command, struct proc
     return host->operations->run(host, &bounded, result, failure);
 }
 
-/* The last lines of what a command printed: where programs say why they failed. */
-static const char *last_lines(const struct buffer *text, size_t most)
+void host_last_words(const struct host *host, const struct process_result *result, struct buffer *said)
 {
-    const char *start = buffer_text(text);
-    size_t length = text->length;
-    if (length <= most)
-        return start;
-    const char *line = strchr(start + length - most, '\n');
-    return line && line[1] ? line + 1 : start + length - most;
+    redacted_tail(host->runtime->redactor, &result->error, SAID_MOST, said);
+    if (!said->length)
+        redacted_tail(host->runtime->redactor, &result->output, SAID_MOST, said);
 }
 
 bool host_check(struct host *host, const struct host_command *command, struct buffer *output,
@@ -52,15 +50,15 @@ bool host_check(struct host *host, const struct host_command *command, struct bu
     struct process_result result;
     bool ran = host_run(host, command, &result, failure);
     if (ran && result.status != 0) {
-        while (result.error.length && strchr("\n\r ", result.error.bytes[result.error.length - 1]))
-            result.error.bytes[--result.error.length] = '\0';
-        const struct buffer *said = result.error.length ? &result.error : &result.output;
+        struct buffer said = {0};
+        host_last_words(host, &result, &said);
         if (result.signal)
             failure_set(failure, "exit", command->argv[0], "ended by signal %d (%s)%s%s", result.signal,
-                        strsignal(result.signal), said->length ? ": " : "", last_lines(said, 2000));
+                        strsignal(result.signal), said.length ? ": " : "", buffer_text(&said));
         else
             failure_set(failure, "exit", command->argv[0], "exit status %d%s%s", result.status,
-                        said->length ? ": " : "", last_lines(said, 2000));
+                        said.length ? ": " : "", buffer_text(&said));
+        buffer_free(&said);
         failure->status = result.status;
         ran = false;
     }
@@ -79,6 +77,18 @@ bool host_read(struct host *host, const char *path, struct buffer *content, stru
 bool host_write(struct host *host, const struct host_file *file, struct failure *failure)
 {
     return host->operations->write(host, file, failure);
+}
+
+bool host_make_directory(struct host *host, const char *path, const struct host_attributes *attributes,
+                         struct failure *failure)
+{
+    return host->operations->make_directory(host, path, attributes, failure);
+}
+
+bool host_set_attributes(struct host *host, const char *path, const struct host_stat *found,
+                         const struct host_attributes *attributes, struct failure *failure)
+{
+    return host->operations->set_attributes(host, path, found, attributes, failure);
 }
 
 bool host_stat(struct host *host, const char *const *paths, size_t count, struct host_stat *stats,

@@ -38,6 +38,13 @@ struct host_file {
     const char *group;
 };
 
+/* Mode and owner, as they shall be. */
+struct host_attributes {
+    int mode;          /* permission bits; -1 = as it is */
+    const char *owner; /* name or number; NULL = as it is */
+    const char *group;
+};
+
 struct host_command {
     const char *const *argv; /* no shell */
     const char *const
@@ -59,6 +66,10 @@ struct host_operations {
     bool (*write)(struct host *host, const struct host_file *file, struct failure *failure);
     bool (*stat)(struct host *host, const char *const *paths, size_t count, struct host_stat *stats,
                  struct failure *failure);
+    bool (*make_directory)(struct host *host, const char *path, const struct host_attributes *attributes,
+                           struct failure *failure);
+    bool (*set_attributes)(struct host *host, const char *path, const struct host_stat *found,
+                           const struct host_attributes *attributes, struct failure *failure);
     struct process_stream *(*open)(struct host *host, const struct host_command *command,
                                    struct failure *failure);
     void (*close)(struct host *host);
@@ -80,11 +91,24 @@ bool host_run(struct host *host, const struct host_command *command, struct proc
 bool host_check(struct host *host, const struct host_command *command, struct buffer *output,
                 struct failure *failure);
 
+/* Appends the end of what a command printed, its errors where it printed some, fit for a message: no secret in it. */
+void host_last_words(const struct host *host, const struct process_result *result, struct buffer *said);
+
 /* Reads a whole file into `content` (appended). A missing one is "not-found". More than 64 MiB is refused. */
 bool host_read(struct host *host, const char *path, struct buffer *content, struct failure *failure);
 
 /* Writes a whole file atomically; see struct host_file. */
 bool host_write(struct host *host, const struct host_file *file, struct failure *failure);
+
+/* Makes a directory, and with 0755 the parents that are missing. Each is made beside and renamed: whatever happens,
+ * nobody sees one without its owner and mode. Fails where something is at the path. */
+bool host_make_directory(struct host *host, const char *path, const struct host_attributes *attributes,
+                         struct failure *failure);
+
+/* Gives the file or directory that host_stat `found` at the path its owner and mode. What was put there since, a symbolic
+ * link say, is left alone: "failed". */
+bool host_set_attributes(struct host *host, const char *path, const struct host_stat *found,
+                         const struct host_attributes *attributes, struct failure *failure);
 
 /* A name for a file of this process beside `path`: .NAME.moonbook-PID-RANDOM, which no program takes that reads "*.conf" or
  * "*.hcl" there. What is left of a killed process goes when NAME is written the next time. */

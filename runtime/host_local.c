@@ -18,6 +18,8 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
+#define PARENT_MODE 0755 /* of a directory that is made on the way to another */
+
 static bool local_run(struct host *host, const struct host_command *command, struct process_result *result,
                       struct failure *failure)
 {
@@ -218,28 +220,26 @@ static bool resolve(struct write_work *work)
     return wrong(work, "follow the link");
 }
 
-static bool find_identity(struct write_work *work, uid_t *uid, gid_t *gid)
+/* Names or numbers; what is NULL leaves the number as it is. What could not be found, or NULL. */
+static const char *find_identity(const char *owner, const char *group, uid_t *uid, gid_t *gid)
 {
     char space[16384], *end;
-    if (work->file->owner) {
+    errno = EINVAL;
+    if (owner) {
         struct passwd entry, *found = NULL;
-        getpwnam_r(work->file->owner, &entry, space, sizeof space, &found);
-        *uid = found ? found->pw_uid : (uid_t)strtoul(work->file->owner, &end, 10);
-        if (!found && (end == work->file->owner || *end)) {
-            errno = EINVAL;
-            return wrong(work, "find the owner");
-        }
+        getpwnam_r(owner, &entry, space, sizeof space, &found);
+        *uid = found ? found->pw_uid : (uid_t)strtoul(owner, &end, 10);
+        if (!found && (end == owner || *end))
+            return "find the owner";
     }
-    if (work->file->group) {
+    if (group) {
         struct group entry, *found = NULL;
-        getgrnam_r(work->file->group, &entry, space, sizeof space, &found);
-        *gid = found ? found->gr_gid : (gid_t)strtoul(work->file->group, &end, 10);
-        if (!found && (end == work->file->group || *end)) {
-            errno = EINVAL;
-            return wrong(work, "find the group");
-        }
+        getgrnam_r(group, &entry, space, sizeof space, &found);
+        *gid = found ? found->gr_gid : (gid_t)strtoul(group, &end, 10);
+        if (!found && (end == group || *end))
+            return "find the group";
     }
-    return true;
+    return NULL;
 }
 
 void host_temporary_name(const char *path, struct buffer *name)
@@ -268,8 +268,8 @@ static bool is_abandoned(const char *entry, const char *name)
     return *end == '-' && pid > 0 && kill((pid_t)pid, 0) != 0 && errno == ESRCH;
 }
 
-/* What killed runs left of earlier attempts at this file: such a run did not come to its rename, so the file is written
- * again now, and only now. */
+/* What killed runs left of earlier attempts at this file or directory: such a run did not come to its rename, so it is
+ * made again now, and only now. */
 static void remove_abandoned(const char *path)
 {
     char folder[PATH_MAX];
@@ -277,8 +277,9 @@ static void remove_abandoned(const char *path)
     snprintf(folder, sizeof folder, "%s", path);
     DIR *listing = opendir(dirname(folder));
     for (struct dirent *entry; listing && (entry = readdir(listing));)
-        if (is_abandoned(entry->d_name, slash ? slash + 1 : path))
-            unlinkat(dirfd(listing), entry->d_name, 0);
+        if (is_abandoned(entry->d_name, slash ? slash + 1 : path) &&
+            unlinkat(dirfd(listing), entry->d_name, 0) != 0)
+            unlinkat(dirfd(listing), entry->d_name, AT_REMOVEDIR);
     if (listing)
         closedir(listing);
 }
@@ -353,7 +354,13 @@ static void write_work(void *argument)
     mode_t mode = work->file->mode >= 0 ? (mode_t)work->file->mode : exists ? found.st_mode & 07777 : 0644;
     int file;
     remove_abandoned(work->path);
-    if (!find_identity(work, &uid, &gid) || !make_temporary(work, &file))
+    const char *unknown = find_identity(work->file->owner, work->file->group, &uid, &gid);
+    if (unknown) {
+        errno = EINVAL;
+        wrong(work, unknown);
+        return;
+    }
+    if (!make_temporary(work, &file))
         return;
     bool done = fill(work, file, uid, gid, mode);
     if (close(file) != 0 && done)
@@ -379,12 +386,157 @@ static bool local_write(struct host *host, const struct host_file *file, struct 
     return done;
 }
 
+/* ---- directories and attributes ---- */
+
+struct attributes_work {
+    char path[PATH_MAX]; /* what is worked at, in the end what failed */
+    const struct host_stat *found;
+    const struct host_attributes *wanted;
+    uid_t uid;
+    gid_t gid;
+    int error;
+    const char *what; /* the call that failed */
+};
+
+static bool attributes_wrong(struct attributes_work *work, const char *what)
+{
+    work->error = errno;
+    work->what = what;
+    return false;
+}
+
+/* The owner first: changing it takes set-user-ID bits away. Through the descriptor, wherever its name leads by now; the
+ * mode of one of O_PATH changes by its name in /proc alone. */
+static bool change_attributes(struct attributes_work *work, int file, uid_t uid, gid_t gid, mode_t mode)
+{
+    char name[64];
+    snprintf(name, sizeof name, "/proc/self/fd/%d", file);
+    if (fchownat(file, "", uid, gid, AT_EMPTY_PATH) != 0)
+        return attributes_wrong(work, "set the owner");
+    return mode == (mode_t)-1 || chmod(name, mode) == 0 || attributes_wrong(work, "set the mode");
+}
+
+static void set_attributes_work(void *argument)
+{
+    struct attributes_work *work = argument;
+    struct stat now;
+    int file = open(work->path, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+    if (file < 0 || fstat(file, &now) != 0) {
+        attributes_wrong(work, "look at it");
+    } else if (now.st_ino != work->found->inode || now.st_dev != work->found->device ||
+               S_ISLNK(now.st_mode)) {
+        errno = ESTALE; /* another thing is there by now */
+        attributes_wrong(work, "change it");
+    } else {
+        change_attributes(work, file, work->uid, work->gid, (mode_t)work->wanted->mode);
+    }
+    if (file >= 0)
+        close(file);
+}
+
+/* As `mv -n`, also where the file system knows no such rename: then an empty directory may go. */
+static bool move_new(const char *from, const char *to)
+{
+    if (renameat2(AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE) == 0)
+        return true;
+    return (errno == EINVAL || errno == ENOSYS) && rename(from, to) == 0;
+}
+
+/* Makes work->path beside and renames it. A parent gets 0755 and what a set-group-ID folder hands on. */
+static bool make_one(struct attributes_work *work, bool is_parent)
+{
+    struct buffer temporary = {0};
+    struct stat made = {0};
+    int file = -1;
+    remove_abandoned(work->path);
+    host_temporary_name(work->path, &temporary);
+    const char *name = buffer_text(&temporary);
+    bool done = mkdir(name, 0700) == 0 || attributes_wrong(work, "make it"), is_made = done;
+    if (done)
+        file = open(name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (done && (file < 0 || fstat(file, &made) != 0))
+        done = attributes_wrong(work, "look at it");
+    if (done && is_parent)
+        done = change_attributes(work, file, (uid_t)-1, (gid_t)-1, PARENT_MODE | (made.st_mode & S_ISGID));
+    else if (done)
+        done = change_attributes(work, file, work->uid, work->gid, (mode_t)work->wanted->mode);
+    if (done && !move_new(name, work->path))
+        done = attributes_wrong(work, "make it");
+    if (is_made && !done)
+        rmdir(name);
+    if (file >= 0)
+        close(file);
+    buffer_free(&temporary);
+    return done;
+}
+
+/* From the top, so that each has its parent. One that another program makes meanwhile will do. */
+static void make_directory_work(void *argument)
+{
+    struct attributes_work *work = argument;
+    struct stat found;
+    bool fine = true;
+    for (char *slash = strchr(work->path + 1, '/'); slash && fine; slash = strchr(slash + 1, '/')) {
+        *slash = '\0';
+        if (stat(work->path, &found) == 0) {
+            errno = ENOTDIR;
+            fine = S_ISDIR(found.st_mode) || attributes_wrong(work, "use it");
+        } else if (errno == ENOENT) {
+            fine = make_one(work, true) || work->error == EEXIST;
+        } else {
+            fine = attributes_wrong(work, "look at it");
+        }
+        if (fine)
+            *slash = '/';
+    }
+    work->error = fine ? 0 : work->error;
+    if (fine)
+        make_one(work, false);
+}
+
+static bool work_at_attributes(struct host *host, void (*job)(void *argument), const char *path,
+                               const struct host_stat *found, const struct host_attributes *wanted,
+                               struct failure *failure)
+{
+    struct attributes_work *work = allocate_zeroed(1, sizeof *work); /* too much for a fiber's frame */
+    snprintf(work->path, sizeof work->path, "%s", path);
+    work->found = found;
+    work->wanted = wanted;
+    work->uid = (uid_t)-1;
+    work->gid = (gid_t)-1;
+    work->what = find_identity(wanted->owner, wanted->group, &work->uid, &work->gid);
+    work->error = work->what ? EINVAL : 0;
+    bool done = true;
+    if (!work->error && !fiber_offload(host->runtime, job, work))
+        done = failure_set(failure, "failed", "write", "%s: cannot wait here (inside __gc?)", path);
+    else if (work->error == ESTALE)
+        done = failure_set(failure, "failed", "write", "%s: another thing was put there meanwhile", path);
+    else if (work->error)
+        done = failure_errno(failure, work->error, "write", "%s: cannot %s", work->path, work->what);
+    free(work);
+    return done;
+}
+
+static bool local_make_directory(struct host *host, const char *path,
+                                 const struct host_attributes *attributes, struct failure *failure)
+{
+    return work_at_attributes(host, make_directory_work, path, NULL, attributes, failure);
+}
+
+static bool local_set_attributes(struct host *host, const char *path, const struct host_stat *found,
+                                 const struct host_attributes *attributes, struct failure *failure)
+{
+    return work_at_attributes(host, set_attributes_work, path, found, attributes, failure);
+}
+
 static const struct host_operations operations = {
     .transport = "local",
     .run = local_run,
     .read = local_read,
     .write = local_write,
     .stat = local_stat,
+    .make_directory = local_make_directory,
+    .set_attributes = local_set_attributes,
     .open = local_open,
 };
 

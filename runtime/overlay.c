@@ -66,3 +66,17 @@ void overlay_all(lua_State *L, struct host *host, const char *kind)
     if (!runtime_of(L)->options.check || !push_kind(L, host, kind, false))
         lua_pushnil(L);
 }
+
+bool overlay_each(lua_State *L, struct host *host, const char *kind, overlay_visit *visit, void *context)
+{
+    int top = lua_gettop(L);
+    bool ended = false;
+    luaL_checkstack(L, 6, kind);
+    overlay_all(L, host, kind);
+    if (lua_istable(L, -1))
+        for (lua_pushnil(L); !ended && lua_next(L, top + 1); lua_settop(L, top + 2))
+            ended =
+                visit(L, lua_tostring(L, -2), context); /* names are strings: overlay_put takes no other */
+    lua_settop(L, top);
+    return ended;
+}

@@ -202,6 +202,53 @@ bool redact(const struct redactor *redactor, struct buffer *text)
     return true;
 }
 
+static size_t without_blanks(const char *text, size_t length)
+{
+    while (length && isspace((unsigned char)text[length - 1]))
+        length--;
+    return length;
+}
+
+/* Is there, at `at`, a byte that goes on with a UTF-8 character? */
+static bool is_inside_character(const char *text, size_t at)
+{
+    return ((unsigned char)text[at] & 0xC0) == 0x80;
+}
+
+void redacted_tail(const struct redactor *redactor, const struct buffer *text, size_t most,
+                   struct buffer *out)
+{
+    struct buffer clean = {0};
+    buffer_append(&clean, buffer_text(text), text->length);
+    redact(redactor, &clean);
+    const char *said = buffer_text(&clean);
+    size_t length = without_blanks(said, clean.length), from = length > most ? length - most : 0;
+    const char *newline = from ? memchr(said + from - 1, '\n', length - from + 1) : NULL;
+    if (newline)
+        from = (size_t)(newline + 1 - said);
+    while (from && from < length && is_inside_character(said, from))
+        from++;
+    buffer_append(out, said + from, length - from);
+    buffer_wipe(&clean);
+}
+
+void redacted_head(const struct redactor *redactor, const struct buffer *text, size_t most,
+                   struct buffer *out)
+{
+    struct buffer clean = {0};
+    buffer_append(&clean, buffer_text(text), text->length);
+    redact(redactor, &clean);
+    const char *said = buffer_text(&clean);
+    size_t length = without_blanks(said, clean.length), from = 0;
+    while (from < length && isspace((unsigned char)said[from]))
+        from++;
+    if (length - from > most)
+        for (length = from + most; length > from && is_inside_character(said, length);)
+            length--;
+    buffer_append(out, said + from, without_blanks(said + from, length - from));
+    buffer_wipe(&clean);
+}
+
 /* Could the bytes from `text` to the end be the beginning of a form? */
 static bool begins(const struct redactor *redactor, const char *text, size_t left)
 {

@@ -25,6 +25,15 @@ bool redactor_add(struct redactor *redactor, const char *bytes, size_t length);
 /* Replaces every secret in the buffer by REDACTED, longest first. Returns true if there was one. */
 bool redact(const struct redactor *redactor, struct buffer *text);
 
+/* Appends the end of `text`, at most `most` bytes, redacted before it is cut: half a secret would pass unseen. It begins
+ * with a line where there is one, and has no white space at its end. For what programs say, the reason comes last. */
+void redacted_tail(const struct redactor *redactor, const struct buffer *text, size_t most,
+                   struct buffer *out);
+
+/* Appends the beginning of `text`, at most `most` bytes, redacted before it is cut; no white space around it. */
+void redacted_head(const struct redactor *redactor, const struct buffer *text, size_t most,
+                   struct buffer *out);
+
 /* How many of the last bytes of `text` could be the beginning of a secret: a stream holds them back. */
 size_t redact_tail(const struct redactor *redactor, const char *text, size_t length);
 

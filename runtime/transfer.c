@@ -360,6 +360,22 @@ static char *url_part(CURLU *url, CURLUPart part)
     return text;
 }
 
+void transfer_hide_password(struct redactor *redactor, const char *url)
+{
+    CURLU *parsed = curl_url();
+    char *user = NULL, *password = NULL;
+    if (parsed && curl_url_set(parsed, CURLUPART_URL, url, CURLU_NON_SUPPORT_SCHEME) == CURLUE_OK &&
+        curl_url_get(parsed, CURLUPART_PASSWORD, &password, CURLU_URLDECODE) == CURLUE_OK && password) {
+        redactor_add(redactor, password, strlen(password));
+        /* "https://TOKEN:@host/": then the user is the secret. */
+        if (!*password && curl_url_get(parsed, CURLUPART_USER, &user, CURLU_URLDECODE) == CURLUE_OK && user)
+            redactor_add(redactor, user, strlen(user));
+    }
+    curl_free(user);
+    curl_free(password);
+    curl_url_cleanup(parsed);
+}
+
 void transfer_show_url(const char *url, struct buffer *out)
 {
     CURLU *parsed = curl_url();

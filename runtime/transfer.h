@@ -8,6 +8,7 @@
 
 #include "buffer.h"
 #include "failure.h"
+#include "redact.h"
 #include "runtime.h"
 
 #include <stdbool.h>
@@ -105,6 +106,9 @@ enum transfer_piece transfer_stream_read(struct transfer_stream *stream, uint64_
 
 /* Ends it, wherever it is. NULL is fine. */
 void transfer_stream_close(struct transfer_stream *stream);
+
+/* A password in the URL is a secret from now on. */
+void transfer_hide_password(struct redactor *redactor, const char *url);
 
 /* Appends the URL as it may be shown: without user and password. What is no URL becomes "(not a URL)". */
 void transfer_show_url(const char *url, struct buffer *out);

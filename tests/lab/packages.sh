@@ -197,6 +197,10 @@ standin_nomad() {
   rm -rf "$source"
 }
 
+# versions_package TREE VERSION: a package that is nothing but its version, for what chooses one. Also where a real nomad,
+# which has only its own, is in the repository.
+versions_package() { control "$1" moonbook-test-versions "$2"; }
+
 # --- units that do not stay up, for what judges a unit ------------------------------------------------
 
 failing_package() {

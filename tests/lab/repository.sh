@@ -41,6 +41,11 @@ make_packages() {
       finish "$work/tree" "$pool"
     done
   fi
+  for version in 1.8.4-1 1.9.7-1 1.10.0-1; do
+    mkdir -p "$work/tree"
+    versions_package "$work/tree" "$version"
+    finish "$work/tree" "$pool"
+  done
   failing_package "$work/tree"
   finish "$work/tree" "$pool"
 }

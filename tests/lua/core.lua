@@ -6,9 +6,14 @@ local program = os.getenv "MOONBOOK" or "build/moonbook"
 -- Runs the program on a chunk: {code, stdout, stderr}.
 local function chunk(text, ...)
   local command = { program, ... }
+  -- the address sanitizer's remark about swapcontext is not the program's
+  local function plain(answer)
+    answer.stderr = answer.stderr:gsub("==%d+==WARNING: ASan doesn't fully support[^\n]*\n", "")
+    return answer
+  end
   table.move({ "-e", text }, 1, 2, #command + 1, command)
   command.reads, command.ok, command.timeout = true, true, "30s"
-  return host.run(command)
+  return plain(host.run(command))
 end
 
 local function events(answer)
@@ -169,6 +174,27 @@ tap.test("a secret is refused as an argument of a command", function()
   tap.match(tap.raises("usage", host.run, { "echo", secret.command { "echo", "canary-1234" } }), "stdin")
 end)
 
+tap.test("no part of a secret shows where text is cut", function()
+  local path = os.tmpname()
+  file.present { path, content = "begin-canary-finish-of-secret\n", mode = "0600" }
+  local chunks = { [[for _, length in ipairs { 1490, 1990, 2990 } do
+    local command = ("cat; head -c %d /dev/zero | tr '\\0' y; exit 3"):format(length)
+    print(pcall(host.sh, { command, stdin = token, reads = true }))
+    print(pcall(file.present, { path, content = token, validate = { "sh", "-c", command } }))
+  end]] }
+  for _, cut in ipairs { 6, 15, 24 } do
+    local message = ("('x'):rep(4095 - %d) .. file.read(path)"):format(cut)
+    chunks[#chunks + 1] = "error(" .. message .. ", 0)"
+    chunks[#chunks + 1] = "error { message = " .. message .. " }"
+  end
+  for _, text in ipairs(chunks) do
+    local answer = chunk(("local path = %q local token = secret.file(path) .. ''\n"):format(path) .. text, "--json")
+    local shown = answer.stdout .. answer.stderr
+    tap.ok(#shown > 1000 and not shown:find "of%-secret" and not shown:find "begin", text)
+  end
+  file.absent { path }
+end)
+
 -- ---- guarded functions ----
 
 tap.test("os and io functions that write pass the gate", function()
@@ -184,6 +210,37 @@ tap.test("os and io functions that write pass the gate", function()
   tap.equal(kinds, { "io.open predicted", "os.execute predicted", "os.remove predicted", "io.popen predicted",
     "os.execute predicted" })
   tap.ok(not file.exists "/tmp/moonbook-core-test")
+end)
+
+tap.test("what os and io would do is seen by later steps under --check", function()
+  local path = os.tmpname()
+  host.run { "sh", "-c", 'echo old >"$1"; mkdir "$1.d"; echo in >"$1.d/f"', "sh", path }
+  local answer = chunk(([[
+    local path = %q
+    assert(io.open(path, "r+"):read "a" == "old\n")
+    assert(io.open(path, "a"):write "more")
+    assert(select(3, io.open(path .. "/no", "w")) and not io.open(path .. ".no", "r+"))
+    assert(os.rename(path .. ".d/f", path .. ".new") and file.read(path .. ".new") == "in\n")
+    assert(not file.exists(path .. ".d/f"))
+    file.absent { path .. ".d" }
+    assert(os.remove(path .. ".new") and not file.exists(path .. ".new"))
+    local done, message, number = os.remove(path .. ".new")
+    assert(not done and message:find "No such file" and number == 2)
+    assert(select(3, os.rename(path .. ".new", path)) == 2)
+    assert(io.open(path .. ".made", "w"))
+    assert(file.stat(path .. ".made").type == "file")
+    os.remove(path)
+    file.present { path, content = "x" }
+    print(io.popen "echo hi":read "a" or "nothing")
+    file.present { path .. ".2", content = "x" }]]):format(path), "--check", "--json")
+  host.run { "rm", "-r", path, path .. ".d" }
+  tap.equal(answer.code, 0, answer.stderr)
+  local list = {}
+  for _, event in ipairs(events(answer)) do
+    if event.event == "change" then list[#list + 1] = event.kind .. (event.exact and "" or " inexact") end
+  end
+  tap.equal(list[#list], "file.present inexact")
+  tap.equal(list[#list - 2], "file.present")
 end)
 
 tap.test("os.exit runs <close>, which may wait, and sets the status", function()
@@ -254,6 +311,10 @@ tap.test("scripts get their arguments", function()
   tap.match(answer.stdout, "^2\t%-%-own\ttrue")
 end)
 
+tap.test("chunks get their arguments", function()
+  tap.equal(host.run { program, "-e", "print(..., arg[1])", "a", reads = true }.stdout, "a\ta\n")
+end)
+
 tap.test("a run that nothing stops is stopped by --timeout, a busy loop too", function()
   local answer = chunk("sleep(60)", "--timeout", "200ms")
   tap.equal(answer.code, 1)
@@ -303,13 +364,14 @@ tap.test("no fiber outlives the call of parallel that an error ended", function(
 end)
 
 tap.test("a finalizer at the program's end is refused what waits, and does no harm", function()
-  local answer = chunk [[X = setmetatable({}, { __gc = function()
+  local text = [[X = setmetatable({}, { __gc = function()
     for _, f in ipairs { function() host.run { "true", reads = true } end, function() sleep(1) end,
       function() os.remove "/tmp/moonbook-core-test" end, function() file.read "/etc/passwd" end } do
-      local done, err = pcall(f)
-      io.write(tostring(done), " ")
+      io.write(tostring(pcall(f)), " ")
     end end })]]
-  tap.equal(answer.code, 0, answer.stderr)
+  -- Lua finalizes nothing that a finalizer makes while the state closes: that memory goes with the process
+  local answer = host.run { program, "-e", text, reads = true, env = { ASAN_OPTIONS = "detect_leaks=0" } }
+  tap.match(answer.stdout, "^false false ")
 end)
 
 tap.test("a timeout ends also those of the group who ignore SIGTERM", function()

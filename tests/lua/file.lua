@@ -337,6 +337,39 @@ tap.test("directory with parents", function()
   end
 end)
 
+-- Runs a chunk with programs of its own in front of the real ones: what they do in the middle of a change.
+local function run_with(programs, chunk)
+  local folder = fresh("bin")
+  host.run{"mkdir", folder}
+  for name, text in pairs(programs) do
+    plant(folder .. "/" .. name, "#!/bin/sh\n" .. text .. "\nPATH=${PATH#*:} exec " .. name .. ' "$@"\n', "0755")
+  end
+  return host.run{ program, "-e", chunk, env = { PATH = folder .. ":" .. os.getenv "PATH" }, ok = true, reads = true }
+end
+
+tap.test("a directory is never there half made", function()
+  local path = fresh("tree")
+  local killed = "kill -9 $PPID; exit 1"
+  run_with({ chmod = killed, chown = killed }, ("file.directory{%q, mode = '0751'}"):format(path .. "/a"))
+  tap.ok(not file.exists(path .. "/a") or stat_of(path .. "/a", "%a") == "751", "all or nothing")
+  host.run{ "sh", "-c", 'rm -rf "$1"; mkdir -p "$1/.a.moonbook-999999999-00000000" "$1/.a.moonbook-$$-00000000/x"', "sh", path }
+  changes(file.directory{ path .. "/a" })
+  tap.equal(host.run{ "ls", "-A", path, reads = true }.stdout:gsub("%.a%.moonbook%-%d+%-00000000", "kept"), "kept\na\n")
+  host.run{ "rm", "-r", path }
+end)
+
+tap.test("what was put in the place of a file or directory is left alone", function()
+  local path, other = fresh("tree"), fresh("other")
+  for _, word in ipairs{ "directory", "present" } do
+    host.run{ "sh", "-c", 'rm -rf "$1" "$2"; mkdir "$1"; $3 "$1/x" "$2"; chmod 711 "$2"', "sh", path, other,
+      word == "directory" and "mkdir" or "touch" }
+    local swap = ('rm -rf "%s/x"; ln -s "%s" "%s/x"'):format(path, other, path)
+    run_with({ chmod = swap, chown = swap }, ("file.%s{%q, mode = '0777', group = %q}"):format(word, path .. "/x",
+      stat_of(other, "%g")))
+    tap.equal(stat_of(other, "%a"), "711", word)
+  end
+end)
+
 tap.test("directory says what is in the way", function()
   local path = fresh()
   plant(path, "x")

@@ -174,6 +174,53 @@ static void test_stream(void **state)
     buffer_free(&whole);
 }
 
+static void assert_end(const struct redactor *redactor, const char *text, size_t most, const char *wanted)
+{
+    struct buffer whole = {0}, out = {0};
+    buffer_append_text(&whole, text);
+    redacted_tail(redactor, &whole, most, &out);
+    assert_string_equal(buffer_text(&out), wanted);
+    assert_string_equal(buffer_text(&whole), text);
+    buffer_free(&whole);
+    buffer_free(&out);
+}
+
+static void assert_beginning(const struct redactor *redactor, const char *text, size_t most,
+                             const char *wanted)
+{
+    struct buffer whole = {0}, out = {0};
+    buffer_append_text(&whole, text);
+    redacted_head(redactor, &whole, most, &out);
+    assert_string_equal(buffer_text(&out), wanted);
+    buffer_free(&whole);
+    buffer_free(&out);
+}
+
+static void test_cut(void **state)
+{
+    struct redactor *redactor = *state;
+    add(redactor, "hunter22");
+    assert_end(redactor, "", 10, "");
+    assert_end(redactor, " \n", 10, "");
+    assert_end(redactor, "said \n\n", 10, "said");
+    assert_end(redactor, "one\ntwo\nthree\n", 9, "two\nthree");
+    assert_end(redactor, "one\ntwo\nthree\n", 8, "three");
+    assert_end(redactor, "one\ntwo\nthree\n", 13, "one\ntwo\nthree");
+    assert_end(redactor, "abcdefgh", 4, "efgh");
+    assert_end(redactor, "hunter22 was wrong", 13, "et> was wrong");
+    assert_end(redactor,
+               "a\xc3\xa4\xc3\xa4"
+               "b",
+               4,
+               "\xc3\xa4"
+               "b");
+    assert_beginning(redactor, "\n what hunter22 says\n", 100, "what <secret> says");
+    assert_beginning(redactor, "is hunter22", 6, "is <se");
+    assert_beginning(redactor, "is hunter22", 3, "is");
+    assert_beginning(redactor, "a\xc3\xa4\xc3\xa4", 4, "a\xc3\xa4");
+    assert_beginning(redactor, " \n", 4, "");
+}
+
 int main(void)
 {
     const struct CMUnitTest redactor[] = {
@@ -186,6 +233,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_lines, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_tail, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_stream, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_cut, set_up, tear_down),
     };
     return cmocka_run_group_tests(redactor, NULL, NULL);
 }
