@@ -94,6 +94,7 @@ struct api_product {
     bool trims;                 /* and lose those that they begin with */
     const char *top;            /* the group whose functions are the module's own too, or NULL */
     const char *secret;         /* as a row's, for every answer; or NULL */
+    bool central;               /* one server for all: a host has no agent of its own to ask instead */
     const char *token_header;
     const char *token_file; /* in the user's home, where nothing else gives a token; or NULL */
     const char *header;     /* sent with the value "true"; or NULL */

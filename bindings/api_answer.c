@@ -125,7 +125,9 @@ void api_push_answer(lua_State *L, const struct api_client *client, const struct
         struct failure failure;
         api_explain(client, row, exchange, &failure);
         failure_raise(L, &failure);
-    } else if (body->length == 0 && strcmp(row->returns, "raw") != 0 && strcmp(row->returns, "text") != 0)
+    } else if (status == 204 && row->effect == API_READ && strcmp(row->returns, "json") == 0)
+        lua_pushnil(L); /* looked for and not found */
+    else if (body->length == 0 && strcmp(row->returns, "raw") != 0 && strcmp(row->returns, "text") != 0)
         lua_pushboolean(L, true); /* done, nothing to tell */
     else if (is_decoded(row, exchange))
         push_decoded(L, row, exchange);

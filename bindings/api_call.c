@@ -464,7 +464,7 @@ static void take_answers(struct call *call)
 {
     char word[API_WORD];
     size_t count = 0;
-    for (const char *list = call->row->answers; api_next_word(&list, word, sizeof word, NULL);)
+    for (const char *list = call->judged.answers; api_next_word(&list, word, sizeof word, NULL);)
         if (count + 1 < EXCHANGE_ANSWERS)
             call->exchange->answers[count++] = atoi(word);
     call->exchange->answers[count] = 0;

@@ -208,6 +208,23 @@ struct address {
     bool tls;
 };
 
+/* Which text of the connection a setting is. */
+static const char **target_text(struct transfer_target *target, enum api_setting setting)
+{
+    switch (setting) {
+    case API_CA:
+        return &target->ca;
+    case API_CA_PATH:
+        return &target->ca_path;
+    case API_CERT:
+        return &target->cert;
+    case API_KEY:
+        return &target->key;
+    default:
+        return &target->server_name;
+    }
+}
+
 /* [-0, +0, v] */
 static void take_variable(lua_State *L, struct api_client *client, const struct api_variable *variable,
                           const char *value, struct address *address)
@@ -235,19 +252,11 @@ static void take_variable(lua_State *L, struct api_client *client, const struct 
         target->insecure = is_true(value);
         break;
     case API_CA:
-        target->ca = own(client, value);
-        break;
     case API_CA_PATH:
-        target->ca_path = own(client, value);
-        break;
     case API_CERT:
-        target->cert = own(client, value);
-        break;
     case API_KEY:
-        target->key = own(client, value);
-        break;
     case API_SERVER_NAME:
-        target->server_name = own(client, value);
+        *target_text(target, variable->setting) = own(client, value);
         break;
     case API_AUTH:
         set_auth(L, client, value);
@@ -362,7 +371,7 @@ struct api_client *api_default_client(lua_State *L, const struct api_product *pr
 {
     struct runtime *runtime = runtime_of(L);
     struct host *host = host_current(runtime);
-    if (host != runtime->local)
+    if (host != runtime->local && !product->central)
         failure_error(L, "failed", product->name, "no way yet to the %s agent of %s", product->title,
                       host->name);
     if (lua_rawgetp(L, LUA_REGISTRYINDEX, product) == LUA_TUSERDATA)

@@ -48,6 +48,7 @@ const struct api_product vault_product = {
     .slashes = "path,prefix,lease_id",
     .trims = true,
     .top = "logical",
+    .central = true,
     .secret = "auth.client_token,wrap_info.token",
     .token_header = "X-Vault-Token",
     .token_file = ".vault-token",

@@ -246,6 +246,16 @@ class Handler(BaseHTTPRequestHandler):
             self.value({"data": {"name": "me"}})
         elif rest.startswith("gone/"):
             self.answer(404, '{"errors":["no handler for route \\"%s\\". route entry not found."]}' % rest, "application/json")
+        elif rest == "identity/lookup/entity":
+            self.answer(204, "", None)
+        elif rest.startswith("secret/data/deleted"):
+            self.answer(404, '{"data":{"data":null,"metadata":{"version":2,"destroyed":false}}}', "application/json")
+        elif rest.startswith("secret/data/none"):
+            self.answer(404, '{"errors":[]}\n', "application/json")
+        elif rest == "sys/health":
+            self.value({"sealed": True}, status=503)
+        elif rest == "sys/key-status":
+            self.answer(503, '{"errors":["error performing token check: Vault is sealed"]}', "application/json")
         elif rest == "auth/token/create":
             self.value({"auth": {"client_token": "s.new-token-for-you", "accessor": "acc-1"}})
         elif rest == "sys/generate-root/attempt":

@@ -77,6 +77,32 @@ for _, product in ipairs(PRODUCTS) do
   end)
 end
 
+tap.test("moonbook api tells of one, of some, of all", function()
+  local function ask(...)
+    local run = servers.moonbook { "api", ... }
+    return run.stdout, run.code, run.stderr
+  end
+  local one = ask "consul.kv.read_key"
+  tap.match(one, "^consul.kv.read_key%(key, {recurse=")
+  tap.match(one, "GET /v1/kv/{key}")
+  tap.match(one, "effect +read")
+  tap.match(ask "vault.kv_v2.read_secret", "mount +secret")
+  tap.match(ask "vault.read", "^vault.logical.read%(path, {...}%)")
+  tap.match(ask "vault.write", "vault.logical.write%(path, data%)")
+  tap.match(ask "file.present", "example: ")
+  local all = ask()
+  for _, name in ipairs { "apt", "consul", "file", "nomad", "systemd", "vault" } do
+    tap.match(all, "\n" .. name .. ": ")
+  end
+  tap.match(ask "read_leaf", "consul.agent.read_leaf_certificate") -- no such name: found by a part of it
+  local _, code, err = ask "no-such-thing"
+  tap.equal(code, 64)
+  tap.match(err, 'is called "no%-such%-thing"')
+  local found = json.decode((ask("--json", "nomad.jobs.plan_job")))
+  tap.equal({ #found, found[1].product, found[1].method, found[1].path, found[1].effect },
+    { 1, "nomad", "POST", "/v1/job/{job_id}/plan", "read" })
+end)
+
 -- ---- calling each ----
 
 -- Lua that calls every row with dummy arguments, one after another; it prints how many calls there were.

@@ -23,7 +23,7 @@ tap.test("any path: read, write, list, delete, with parameters and data", functi
   tap.equal({ request.method, request.body }, { "POST", '{"a":1,"timeout":"data, not an option"}' })
   tap.equal(request.headers["x-vault-token"], "a-good-token")
   tap.equal(request.headers["x-vault-request"], "true")
-  pcall(v.read, "/sys/health", { standbyok = true })
+  tap.equal(v.read("/sys/health", { standbyok = true }).sealed, true) -- 503 is an answer by this name too
   tap.equal(server:last("/v1/sys/health").path, "/v1/sys/health?standbyok=true")
   pcall(v.list, "kv1/")
   request = server:last "/v1/kv1"
@@ -79,6 +79,19 @@ tap.test("errors in Vault's words, with what to do", function()
   tap.match(err, 'read_self_capabilities{paths = {"sys/policies/acl/refused"}}')
   err = tap.raises("http", v.read, "gone/x") -- its words end in "not found", but it is the mount that is missing
   tap.match(err, "nothing is mounted there")
+end)
+
+tap.test("what is not there is nil; what is data is data", function()
+  tap.equal(v.identity.lookup_entity { name = "nobody" }, nil)
+  local value, meta = v.kv_v2.read_secret "none"
+  tap.equal({ value, meta.status }, { nil, 404 })
+  tap.equal(v.kv_v2.read_secret("deleted").data.metadata.version, 2)
+  value, meta = v.sys.read_health()
+  tap.equal({ value.sealed, meta.status }, { true, 503 })
+  tap.equal(select(2, v.sys.check_health()).status, 503)
+  local err = tap.raises("http", v.sys.read_key_status, { retries = 0 })
+  tap.match(err, "Vault is sealed")
+  tap.match(err, "vault operator unseal")
 end)
 
 tap.test("307: the token follows to the leader of the cluster and nowhere else", function()
