@@ -12,7 +12,7 @@ UNIT_PACKAGES := cmocka
 WARNINGS := -Wall -Wextra -Wpedantic -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith
 # CPPFLAGS, CFLAGS and LDFLAGS are the builder's own; what the program needs is beside them.
 CFLAGS   ?= -O2 -g
-DEFINES  := -D_GNU_SOURCE -Iruntime -Ibindings -DMOONBOOK_VERSION='"$(VERSION)"' \
+DEFINES  := -D_GNU_SOURCE -Iruntime -Ibindings -I$(BUILD)/generated -DMOONBOOK_VERSION='"$(VERSION)"' \
             -DMOONBOOK_SCRIPTS='"$(PREFIX)/share/moonbook/scripts"'
 FLAGS    := -std=c17 $(WARNINGS) $(WERROR) -fno-strict-aliasing -fstack-protector-strong
 LINKING  := -rdynamic -Wl,--as-needed -Wl,-z,relro,-z,now
@@ -37,6 +37,13 @@ $(BUILD)/moonbook: $(OBJECTS)
 $(BUILD)/object/%.o: %.c
 	@mkdir -p $(@D)
 	$(CC) $(DEFINES) $(CPPFLAGS) $(PKG_CFLAGS) $(FLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
+
+# The products' endpoints: one line each in bindings/PRODUCT.tsv.
+$(BUILD)/generated/%_rows.h: bindings/%.tsv bindings/rows.awk
+	@mkdir -p $(@D)
+	awk -f bindings/rows.awk $< >$@
+
+$(foreach product,consul nomad vault,$(eval $(BUILD)/object/bindings/$(product).o: $(BUILD)/generated/$(product)_rows.h))
 
 $(BUILD)/unit/%: tests/unit/%.c $(filter-out $(BUILD)/object/runtime/main.o,$(OBJECTS))
 	@mkdir -p $(@D)

@@ -1,23 +1,9 @@
-/* Calls of an API: from a table's row and the Lua arguments to a request, through the gate, and back. */
+/* Calls of an API: the rows by their Lua names, and the tables of functions that they become. */
 #include "api.h"
 
-#include "change.h"
-#include "host.h"
-#include "json.h"
-#include "overlay.h"
-#include "secret.h"
-#include "unknown.h"
-
-#include <assert.h>
+#include <stdint.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-
-#define LONGEST_WORD    64
-#define MOST_OPTIONS    160
-#define DEFAULT_WAIT_MS (5 * 60 * 1000) /* what the servers take where wait is not given */
-#define WAIT_MARGIN_MS  10000
-#define FULL_ID         36
 
 /* --- words and rows ------------------------------------------------------------------------------------------- */
 
@@ -26,7 +12,7 @@ bool api_next_word(const char **list, char *word, size_t size, bool *needed)
     size_t length = strcspn(*list, ",");
     if (length == 0)
         return false;
-    bool star = (*list)[length - 1] == '*';
+    bool star = strchr("*!", (*list)[length - 1]);
     snprintf(word, size, "%.*s", (int)(length - star), *list);
     if (needed)
         *needed = star;
@@ -35,21 +21,33 @@ bool api_next_word(const char **list, char *word, size_t size, bool *needed)
     return true;
 }
 
+bool api_next_path(const char **list, char *path, size_t size)
+{
+    size_t length = strcspn(*list, ",");
+    if (length == 0)
+        return false;
+    snprintf(path, size, "%.*s", (int)length, *list);
+    *list += length;
+    *list += **list == ',';
+    return true;
+}
+
 bool api_has_word(const char *list, const char *word)
 {
-    char each[LONGEST_WORD];
+    char each[API_WORD];
     while (api_next_word(&list, each, sizeof each, NULL))
         if (strcmp(each, word) == 0)
             return true;
     return false;
 }
 
-/* Lua names have underscores where the API has dashes. */
-static void to_lua_name(char *name)
+void api_lua_name(const char *name, char *out, size_t size)
 {
-    for (; *name; name++)
-        if (*name == '-')
-            *name = '_';
+    if (out != name)
+        snprintf(out, size, "%s", name);
+    for (; *out; out++)
+        if (*out == '-')
+            *out = '_';
 }
 
 static bool same_name(const char *api, const char *lua)
@@ -67,549 +65,73 @@ const struct api_row *api_find(const struct api_product *product, const char *gr
     return NULL;
 }
 
-/* --- one call ------------------------------------------------------------------------------------------------- */
-
-struct call {
-    lua_State *L;
-    const struct api_product *product;
-    const struct api_row *row;
-    struct api_client *client;
-    struct exchange *exchange;
-    int parameters; /* path parameters at 1..n */
-    int options;    /* index of the options table, or 0 */
-    bool unknown;   /* a path parameter that only a real run can know */
-    char op[128];
-};
-
-static int count_parameters(const char *path)
-{
-    int count = 0;
-    for (; *path; path++)
-        count += *path == '{';
-    return count;
-}
-
-/* --- path ----------------------------------------------------------------------------------------------------- */
-
-/* The name of the path parameter that begins at `open`, the "{". */
-static void parameter_name(const char *open, char *name, size_t size)
-{
-    snprintf(name, size, "%.*s", (int)strcspn(open + 1, "}"), open + 1);
-}
-
-/* [-0, +0, v] Appends a path parameter. "." and ".." would be resolved by servers: another endpoint would answer. */
-static void append_parameter(struct call *call, int index, const char *name, struct buffer *path)
-{
-    lua_State *L = call->L;
-    size_t length;
-    if (unknown_is(L, index)) {
-        unknown_used(L);
-        call->unknown = true;
-        buffer_append_text(path, UNKNOWN_TEXT);
-        return;
-    }
-    if (secret_is(L, index))
-        failure_error(L, "usage", call->op, "%s cannot be a secret: it would show in the URL", name);
-    if (lua_type(L, index) != LUA_TSTRING && !lua_isinteger(L, index))
-        failure_error(L, "usage", call->op, "%s, argument %d, is text, not %s", name, index,
-                      luaL_typename(L, index));
-    const char *text = lua_tolstring(L, index, &length);
-    bool slashes = api_has_word(call->product->slashes, name);
-    if ((length == 0 && !slashes) || strcmp(text, ".") == 0 || strcmp(text, "..") == 0)
-        failure_error(L, "usage", call->op, "%s cannot be \"%s\"", name, text);
-    exchange_escape(path, text, length, slashes);
-}
-
-/* [-0, +0, v] The row's path with its parameters, escaped; the exchange owns it. */
-static const char *build_path(struct call *call)
-{
-    struct buffer *path = &call->exchange->answer.body;
-    int index = 0;
-    for (const char *at = call->row->path; *at; at++) {
-        if (*at != '{') {
-            buffer_append(path, at, 1);
-            continue;
-        }
-        char name[LONGEST_WORD];
-        parameter_name(at, name, sizeof name);
-        append_parameter(call, ++index, name, path);
-        at = strchr(at, '}');
-    }
-    const char *copy = exchange_copy(call->exchange, buffer_text(path));
-    buffer_clear(path);
-    return copy;
-}
-
-/* --- options ---------------------------------------------------------------------------------------------------- */
-
-static bool is_open_body(const struct api_row *row)
-{
-    return api_has_word(row->body, "...") || strstr(row->body, "{key}");
-}
-
-/* [-0, +0, v] Refuses options that the row does not know, except where the body may have any. */
-static void check_options(struct call *call)
-{
-    static const char *const always[] = {"timeout", "retries", NULL};
-    const struct api_row *row = call->row;
-    const char *lists[] = {row->query, strcmp(row->body, "raw") == 0 ? "body" : row->body,
-                           call->product->query, row->blocking ? "index,wait" : ""};
-    const char *names[MOST_OPTIONS];
-    char word[LONGEST_WORD];
-    size_t count = 0;
-    if (is_open_body(row))
-        return;
-    for (size_t i = 0; i < sizeof lists / sizeof lists[0]; i++)
-        for (const char *list = lists[i];
-             count + 3 < MOST_OPTIONS && api_next_word(&list, word, sizeof word, NULL);) {
-            to_lua_name(word);
-            names[count++] = exchange_copy(call->exchange, word);
-        }
-    for (size_t i = 0; always[i]; i++)
-        names[count++] = always[i];
-    names[count] = NULL;
-    argument_table(call->L, call->options, call->op, names);
-}
-
-/* [-0, +1, -] Pushes the option with the API's name; false (and nil) where it is not given. */
-static bool push_option(struct call *call, const char *name)
-{
-    char lua_name[LONGEST_WORD];
-    snprintf(lua_name, sizeof lua_name, "%s", name);
-    to_lua_name(lua_name);
-    lua_pushstring(call->L, lua_name);
-    return lua_rawget(call->L, call->options) != LUA_TNIL;
-}
-
-/* [-0, +0, v] The value on top as a query parameter: text, number, boolean; lists and maps ("key:value", as Consul
- * wants node metadata) repeat it. */
-static void add_query(struct call *call, const char *name)
-{
-    lua_State *L = call->L;
-    if (unknown_is(L, -1)) {
-        unknown_used(L);
-        exchange_query(call->exchange, name, UNKNOWN_TEXT);
-    } else if (lua_isboolean(L, -1)) {
-        bool flag = api_has_word(call->product->flags, name);
-        if (lua_toboolean(L, -1) || !flag)
-            exchange_query(call->exchange, name, flag ? NULL : lua_toboolean(L, -1) ? "true" : "false");
-    } else if (lua_type(L, -1) == LUA_TSTRING || lua_type(L, -1) == LUA_TNUMBER) {
-        lua_pushvalue(L, -1);
-        exchange_query(call->exchange, name, lua_tostring(L, -1));
-        lua_pop(L, 1);
-    } else if (lua_istable(L, -1)) {
-        for (lua_pushnil(L); lua_next(L, -2); lua_pop(L, 1)) {
-            if (lua_type(L, -1) != LUA_TSTRING)
-                failure_error(L, "usage", call->op, "%s is a list of texts", name);
-            const char *value = lua_type(L, -2) == LUA_TSTRING
-                                    ? lua_pushfstring(L, "%s:%s", lua_tostring(L, -2), lua_tostring(L, -1))
-                                    : (lua_pushvalue(L, -1), lua_tostring(L, -1));
-            exchange_query(call->exchange, name, value);
-            lua_pop(L, 1);
-        }
-    } else
-        failure_error(L, "usage", call->op, "%s is text, a number, a boolean or a list, not %s", name,
-                      luaL_typename(L, -1));
-}
-
-/* [-0, +0, v] The parameters of a list that the call gives. */
-static void add_queries(struct call *call, const char *list)
-{
-    char name[LONGEST_WORD];
-    while (call->options && api_next_word(&list, name, sizeof name, NULL)) {
-        if (push_option(call, name))
-            add_query(call, name);
-        lua_pop(call->L, 1);
-    }
-}
-
-/* [-0, +0, v] index and wait; the request then lives longer than the server waits (it adds up to a 16th). */
-static void add_blocking(struct call *call)
-{
-    char text[32];
-    if (!call->options)
-        return;
-    int64_t wait = argument_duration(call->L, call->options, call->op, "wait", -1);
-    bool blocks = push_option(call, "index");
-    if (blocks)
-        add_query(call, "index");
-    lua_pop(call->L, 1);
-    if (wait >= 0) {
-        snprintf(text, sizeof text, "%lldms", (long long)wait);
-        exchange_query(call->exchange, "wait", text);
-    } else
-        wait = DEFAULT_WAIT_MS;
-    if (blocks)
-        call->exchange->request.timeout_ms = (uint64_t)wait + (uint64_t)wait / 16 + WAIT_MARGIN_MS;
-}
-
-/* What the client sends unless the call says otherwise: namespace, region. */
-static void add_client_queries(struct call *call)
-{
-    for (size_t i = 0; i < call->client->query_count; i++) {
-        const char *name = call->client->query[i].name;
-        bool given = call->options && push_option(call, name);
-        if (call->options)
-            lua_pop(call->L, 1);
-        if (!given)
-            exchange_query(call->exchange, name, call->client->query[i].value);
-    }
-}
-
-/* --- body ------------------------------------------------------------------------------------------------------ */
-
-/* [-0, +0, v] A body that is no object: bytes as they are, tables as JSON. */
-static void take_raw_body(struct call *call)
-{
-    lua_State *L = call->L;
-    if (!call->options || !push_option(call, "body"))
-        failure_error(L, "usage", call->op, "body is missing");
-    if (lua_istable(L, -1))
-        exchange_json_body(L, call->exchange, -1);
-    else
-        exchange_text_body(L, call->exchange, -1);
-    lua_pop(L, 1);
-}
-
-/* [-0, +0, m] Copies into the table on top the options that are nobody else's: the body may have any field. */
-static void copy_other_fields(struct call *call)
-{
-    lua_State *L = call->L;
-    for (lua_pushnil(L); lua_next(L, call->options);) {
-        const char *name = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : "";
-        bool other = *name && strcmp(name, "timeout") != 0 && strcmp(name, "retries") != 0 &&
-                     !api_has_word(call->product->query, name) && !api_has_word(call->row->query, name);
-        if (other) {
-            lua_pushvalue(L, -2);
-            lua_insert(L, -2);
-            lua_rawset(L, -4);
-        } else
-            lua_pop(L, 1);
-    }
-}
-
-/* [-0, +1, v] Pushes the object of the row's fields that are given. */
-static void push_fields(struct call *call)
-{
-    lua_State *L = call->L;
-    char name[LONGEST_WORD];
-    bool needed;
-    lua_newtable(L);
-    for (const char *list = call->row->body; api_next_word(&list, name, sizeof name, &needed);) {
-        if (call->options && push_option(call, name)) {
-            lua_setfield(L, -2, name);
-            continue;
-        }
-        if (needed)
-            failure_error(L, "usage", call->op, "%s is missing: the server needs it", name);
-        if (call->options)
-            lua_pop(L, 1);
-    }
-    if (call->options && is_open_body(call->row))
-        copy_other_fields(call);
-}
-
-/* [-0, +0, v] The body that the row asks for. */
-static void take_body(struct call *call)
-{
-    lua_State *L = call->L;
-    if (!call->row->body[0])
-        return;
-    if (strcmp(call->row->body, "raw") == 0) {
-        take_raw_body(call);
-        return;
-    }
-    push_fields(call);
-    lua_pushnil(L);
-    if (lua_next(L, -2)) {
-        lua_pop(L, 2);
-        exchange_json_body(L, call->exchange, -1);
-    } else { /* said outright: an empty Lua table could be a list */
-        buffer_append_text(&call->exchange->body, "{}");
-        call->exchange->has_body = true;
-        exchange_header(call->exchange, "Content-Type", "application/json", false);
-    }
-    lua_pop(L, 1);
-}
-
-/* --- ids that are given by their beginning ----------------------------------------------------------------------- */
-
-void api_address(struct exchange *exchange, const struct api_client *client, const char *path)
-{
-    buffer_append_text(&exchange->url, client->base);
-    buffer_append_text(&exchange->url, path);
-    exchange->request.target = client->target;
-    if (client->token)
-        exchange_header(exchange, client->product->token_header, client->token, true);
-}
-
-/* [-1, +1, v] Of the list of objects on top: the ID of the only one that begins so. Raises where there are several or
- * none. */
-static void choose_id(struct call *call, const struct api_short_id *kind, const char *given)
-{
-    lua_State *L = call->L;
-    struct failure failure;
-    int found = 0, list = lua_gettop(L);
-    lua_pushnil(L);
-    int chosen = lua_gettop(L);
-    failure_set(&failure, "usage", call->op, "several %ss begin with %s:", kind->noun, given);
-    for (lua_Integer i = 1; lua_rawgeti(L, list, i) == LUA_TTABLE; i++) {
-        lua_getfield(L, -1, "Name");
-        if (lua_getfield(L, -2, "ID") == LUA_TSTRING &&
-            strncmp(lua_tostring(L, -1), given, strlen(given)) == 0) {
-            size_t used = strlen(failure.message);
-            snprintf(failure.message + used, sizeof failure.message - used, "%s %s%s%s%s", found ? "," : "",
-                     lua_tostring(L, -1), lua_isstring(L, -2) ? " (" : "",
-                     lua_isstring(L, -2) ? lua_tostring(L, -2) : "", lua_isstring(L, -2) ? ")" : "");
-            lua_copy(L, -1, chosen);
-            found++;
-        }
-        lua_settop(L, chosen);
-    }
-    if (found > 1)
-        failure_raise(L, &failure);
-    if (found == 0)
-        failure_error(L, "not-found", call->op, "no %s has an id that begins with %s", kind->noun, given);
-    lua_settop(L, chosen);
-    lua_replace(L, list);
-}
-
-/* [-0, +1, v] Asks for the full id. The server wants an even number of digits; the rest is compared here. */
-static void push_full_id(struct call *call, const struct api_short_id *kind, const char *given)
-{
-    lua_State *L = call->L;
-    struct failure failure;
-    char error[128], prefix[FULL_ID + 1];
-    size_t digits = 0;
-    snprintf(prefix, sizeof prefix, "%s", given);
-    for (const char *at = given; *at; at++)
-        digits += *at != '-';
-    if (digits % 2)
-        prefix[strlen(prefix) - 1] = '\0';
-    struct exchange *exchange = exchange_open(L, call->op);
-    api_address(exchange, call->client, kind->list);
-    exchange_query(exchange, "prefix", prefix);
-    for (size_t i = 0; i < call->client->query_count; i++)
-        exchange_query(exchange, call->client->query[i].name, call->client->query[i].value);
-    exchange->request.method = "GET";
-    exchange->request.reads = true;
-    if (!exchange_perform(L, exchange, &failure) || exchange->answer.status != 200) {
-        if (exchange->answer.status)
-            api_explain(call->client, call->row, exchange, &failure);
-        else
-            api_explain_unreachable(call->client, &failure);
-        failure_raise(L, &failure);
-    }
-    const struct buffer *body = &exchange->answer.body;
-    if (!json_decode(L, buffer_text(body), body->length, error, sizeof error) || !lua_istable(L, -1))
-        failure_error(L, "not-found", call->op, "no %s has an id that begins with %s", kind->noun, given);
-    choose_id(call, kind, given);
-}
-
-/* [-0, +0, v] Replaces ids at 1..n of which only the beginning was given. */
-static void complete_ids(struct call *call)
-{
-    lua_State *L = call->L;
-    int index = 0;
-    for (const char *at = strchr(call->row->path, '{'); at; at = strchr(at + 1, '{')) {
-        char name[LONGEST_WORD];
-        parameter_name(at, name, sizeof name);
-        index++;
-        for (const struct api_short_id *kind = call->product->short_ids; kind && kind->parameter; kind++) {
-            if (strcmp(kind->parameter, name) != 0 || lua_type(L, index) != LUA_TSTRING)
-                continue;
-            const char *given = lua_tostring(L, index);
-            size_t length = strlen(given);
-            if (length < 2 || length >= FULL_ID || strspn(given, "0123456789abcdef-") != length)
-                continue;
-            push_full_id(call, kind, given);
-            lua_replace(L, index);
-            lua_closeslot(L, -1); /* the exchange that asked */
-            lua_pop(L, 1);
-        }
-    }
-}
-
-/* --- sending ----------------------------------------------------------------------------------------------------- */
-
-static void take_answers(struct call *call)
-{
-    char word[LONGEST_WORD];
-    size_t count = 0;
-    for (const char *list = call->row->answers; api_next_word(&list, word, sizeof word, NULL);)
-        if (count + 1 < EXCHANGE_ANSWERS)
-            call->exchange->answers[count++] = atoi(word);
-    call->exchange->answers[count] = 0;
-}
-
-/* Sends it; false with a failure that says what to look at. */
-static bool perform(struct call *call, struct failure *failure)
-{
-    /* The rule of --check, once more where it cannot be passed by: only reads leave. */
-    assert(call->row->effect == API_READ || !runtime_of(call->L)->options.check);
-    if (exchange_perform(call->L, call->exchange, failure))
-        return true;
-    api_explain_unreachable(call->client, failure);
-    return false;
-}
-
-/* The name under which a predicted change of this path is found again. */
-static const char *overlay_name(struct call *call, const char *path)
-{
-    struct buffer name = {0};
-    buffer_format(&name, "%s%s", call->client->base, path);
-    const char *copy = exchange_copy(call->exchange, buffer_text(&name));
-    buffer_free(&name);
-    return copy;
-}
-
-/* [-0, +n, v] A read: predicted before, or asked. */
-static int perform_read(struct call *call, const char *path)
-{
-    lua_State *L = call->L;
-    struct failure failure;
-    if (call->unknown) {
-        unknown_push(L);
-        return 1;
-    }
-    if (overlay_get(L, runtime_of(L)->local, call->product->name, overlay_name(call, path))) {
-        if (!lua_toboolean(L, -1))
-            lua_pushnil(L);
-        else
-            unknown_push(L);
-        return 1;
-    }
-    call->exchange->request.reads = true;
-    if (!perform(call, &failure))
-        return failure_raise(L, &failure);
-    api_push_answer(L, call->client, call->row, call->exchange);
-    return 2;
-}
-
-/* [-0, +n, v] A change, through the gate. */
-static int perform_change(struct call *call, const char *path)
-{
-    lua_State *L = call->L;
-    struct failure failure;
-    const char *query = strchr(buffer_text(&call->exchange->url), '?');
-    struct buffer target = {0};
-    buffer_format(&target, "%s %s%s", call->row->method, path, query ? query : "");
-    struct change change = {.kind = exchange_copy(call->exchange, call->op),
-                            .target = exchange_copy(call->exchange, buffer_text(&target)),
-                            .after = exchange_describe_body(call->exchange)};
-    buffer_free(&target);
-    enum change_decision decision = change_begin(L, &change);
-    if (decision != CHANGE_APPLY) {
-        if (decision == CHANGE_PREDICT && !call->unknown) {
-            lua_pushboolean(L, strcmp(call->row->method, "DELETE") != 0);
-            overlay_put(L, runtime_of(L)->local, call->product->name, overlay_name(call, path));
-        }
-        change_end(L, &change);
-        unknown_push(L);
-        return 1;
-    }
-    call->exchange->request.once = call->row->effect == API_CREATES || strcmp(call->row->method, "POST") == 0;
-    if (!perform(call, &failure))
-        return change_fail(L, &change, &failure);
-    int status = call->exchange->answer.status;
-    if (status >= 300 && !exchange_is_answer(call->exchange, status)) {
-        api_explain(call->client, call->row, call->exchange, &failure);
-        return change_fail(L, &change, &failure);
-    }
-    change_end(L, &change);
-    api_push_answer(L, call->client, call->row, call->exchange);
-    return 2;
-}
-
-/* [-0, +0, v] What is at 1..n: the path parameters, then at most one table. */
-static void take_arguments(struct call *call)
-{
-    lua_State *L = call->L;
-    int given = lua_gettop(L);
-    call->parameters = count_parameters(call->row->path);
-    if (given < call->parameters || given > call->parameters + 1 ||
-        (given > call->parameters && !lua_isnil(L, given) && !lua_istable(L, given)))
-        failure_error(L, "usage", call->op, "it takes %d path parameter%s (%s) and then one table of options",
-                      call->parameters, call->parameters == 1 ? "" : "s", call->row->path);
-    lua_settop(L, call->parameters + 1);
-    call->options = lua_istable(L, call->parameters + 1) ? call->parameters + 1 : 0;
-}
-
-/* [-0, +0, v] timeout and retries, which every call takes. */
-static void take_limits(struct call *call)
-{
-    struct transfer_request *request = &call->exchange->request;
-    if (!call->options)
-        return;
-    request->timeout_ms = (uint64_t)argument_duration(call->L, call->options, call->op, "timeout",
-                                                      (int64_t)request->timeout_ms);
-    int64_t retries = argument_integer(call->L, call->options, call->op, "retries", request->retries);
-    request->retries = retries < 0 ? 0 : retries > 100 ? 100 : (unsigned)retries;
-}
-
-/* [-0, +1, v] Makes the exchange and fills it in. Returns the path, escaped, without the query. */
-static const char *prepare(struct call *call)
-{
-    lua_State *L = call->L;
-    call->exchange = exchange_open(L, call->op);
-    call->exchange->request.method = call->row->method;
-    if (call->options)
-        check_options(call);
-    const char *path = build_path(call);
-    api_address(call->exchange, call->client, path);
-    add_queries(call, call->row->query);
-    add_queries(call, call->product->query);
-    if (call->row->blocking)
-        add_blocking(call);
-    add_client_queries(call);
-    take_body(call);
-    take_limits(call);
-    take_answers(call);
-    exchange_name(call->exchange, call->op);
-    return path;
-}
-
-/* The Lua function of a row. Upvalues: product, row, client (nil: the current host's default). */
-static int api_call(lua_State *L)
-{
-    struct call call = {.L = L,
-                        .product = lua_touserdata(L, lua_upvalueindex(1)),
-                        .row = lua_touserdata(L, lua_upvalueindex(2)),
-                        .client = lua_touserdata(L, lua_upvalueindex(3))};
-    char group[LONGEST_WORD];
-    snprintf(group, sizeof group, "%s", call.row->group);
-    to_lua_name(group);
-    snprintf(call.op, sizeof call.op, "%s.%s.%s", call.product->name, group, call.row->name);
-    take_arguments(&call);
-    if (!call.client)
-        call.client = api_default_client(L, call.product); /* stays on the stack while it is used */
-    complete_ids(&call);
-    const char *path = prepare(&call);
-    return call.row->effect == API_READ ? perform_read(&call, path) : perform_change(&call, path);
-}
-
 /* --- the module -------------------------------------------------------------------------------------------------- */
 
-/* product.GROUP, the first time: a table of functions. Upvalues: product, client or nil. */
+/* [-0, +1, m] Pushes the function of a row. Upvalues of the caller: product, client or nil. */
+static void push_function(lua_State *L, const struct api_product *product, const struct api_row *row)
+{
+    lua_pushlightuserdata(L, (void *)(uintptr_t)product);
+    lua_pushlightuserdata(L, (void *)(uintptr_t)row);
+    lua_pushvalue(L, lua_upvalueindex(2));
+    lua_pushcclosure(L, api_call, 3);
+}
+
+/* Is the row's group `group`, or one below it ("auth/token" in "auth")? */
+static bool is_in_group(const struct api_row *row, const char *group, bool *below)
+{
+    char name[API_WORD];
+    size_t length = strlen(group);
+    api_lua_name(row->group, name, sizeof name);
+    *below = strncmp(name, group, length) == 0 && name[length] == '/';
+    return *below || strcmp(name, group) == 0;
+}
+
+static int index_group(lua_State *L);
+
+/* [-0, +1, m] Pushes the table of a group, or nothing and returns false where there is none. */
+static bool push_group(lua_State *L, const struct api_product *product, const char *group)
+{
+    int top = lua_gettop(L);
+    bool has_below = false;
+    for (const struct api_row *row = product->rows; row->group; row++) {
+        char name[API_WORD];
+        bool below;
+        if (!is_in_group(row, group, &below))
+            continue;
+        if (lua_gettop(L) == top)
+            lua_newtable(L);
+        has_below = has_below || below;
+        if (below)
+            continue;
+        api_lua_name(row->name, name, sizeof name);
+        push_function(L, product, row);
+        lua_setfield(L, -2, name);
+    }
+    if (has_below) { /* groups below are found as those at the top are */
+        lua_createtable(L, 0, 1);
+        lua_pushlightuserdata(L, (void *)(uintptr_t)product);
+        lua_pushvalue(L, lua_upvalueindex(2));
+        lua_pushfstring(L, "%s/", group);
+        lua_pushcclosure(L, index_group, 3);
+        lua_setfield(L, -2, "__index");
+        lua_setmetatable(L, -2);
+    }
+    return lua_gettop(L) > top;
+}
+
+/* product.GROUP, the first time: a table of functions. Upvalues: product, client or nil, the groups that it is below. */
 static int index_group(lua_State *L)
 {
     const struct api_product *product = lua_touserdata(L, lua_upvalueindex(1));
-    const char *group = lua_type(L, 2) == LUA_TSTRING ? lua_tostring(L, 2) : "";
-    if (!api_find(product, group, NULL))
+    if (lua_type(L, 2) != LUA_TSTRING)
         return 0;
-    lua_newtable(L);
-    for (const struct api_row *row = product->rows; row->group; row++) {
-        char name[LONGEST_WORD];
-        if (!same_name(row->group, group))
-            continue;
-        snprintf(name, sizeof name, "%s", row->name);
-        to_lua_name(name);
-        lua_pushlightuserdata(L, (void *)product);
-        lua_pushlightuserdata(L, (void *)row);
-        lua_pushvalue(L, lua_upvalueindex(2));
-        lua_pushcclosure(L, api_call, 3);
-        lua_setfield(L, -2, name);
-    }
+    const char *above = lua_tostring(L, lua_upvalueindex(3));
+    const char *name = lua_tostring(L, 2);
+    const struct api_row *row = product->top && !*above ? api_find(product, product->top, name) : NULL;
+    if (row)
+        push_function(L, product, row);
+    else if (!push_group(L, product, lua_pushfstring(L, "%s%s", above, name)))
+        return 0;
     lua_pushvalue(L, 2);
     lua_pushvalue(L, -2);
     lua_rawset(L, 1);
@@ -625,9 +147,10 @@ static void attach_groups(lua_State *L, const struct api_product *product)
         lua_pushvalue(L, -1);
         lua_setmetatable(L, table);
     }
-    lua_pushlightuserdata(L, (void *)product);
+    lua_pushlightuserdata(L, (void *)(uintptr_t)product);
     lua_pushvalue(L, -3);
-    lua_pushcclosure(L, index_group, 2);
+    lua_pushliteral(L, "");
+    lua_pushcclosure(L, index_group, 3);
     lua_setfield(L, -2, "__index");
     lua_pop(L, 2);
 }

@@ -27,14 +27,20 @@ struct api_row {
     const char *name;   /* "read_key" */
     const char *method; /* "GET"; also "LIST" */
     const char *path;   /* "/v1/kv/{key}" */
-    const char *query;  /* "recurse,raw" or "" */
-    const char *body; /* "Name*,ID": fields, * = needed, "..." = any other; "raw": not an object; "" = none */
-    const char *returns; /* "json", "none", "text", "raw" (bytes), "stream" */
+    const char *mount;  /* what {mount} in the path is unless the option says otherwise; "" = it has none */
+    const char *query;  /* "recurse,raw" or ""; ! = always sent, {key} = any other */
+    const char
+        *body; /* "Name*,ID": fields, * = needed, ... = any other; "{key}": a table of its own, before the
+                         * options; "raw": not an object; "" = none */
+    const char *returns; /* "json", "none", "text", "raw" (bytes), "stream", "websocket" */
     enum api_effect effect;
     const char *answers; /* error statuses that are data, "429,503"; "" = none */
-    bool blocking;       /* takes index and wait */
-    const char *since;   /* the product's version, "" = not known */
-    const char *doc;     /* one line */
+    const char
+        *secret; /* fields of the answer that become secrets: "auth.client_token,data.*,*.SecretID"; * = each
+                          * element, all that is below is secret; # = the keys of an object; "" = none */
+    bool blocking;     /* takes index and wait */
+    const char *since; /* the product's version, "" = not known */
+    const char *doc;   /* one line */
 };
 
 /* Where a setting of the connection comes from. */
@@ -52,12 +58,17 @@ enum api_setting {
     API_SERVER_NAME,
     API_AUTH,
     API_QUERY,
+    API_TIMEOUT, /* seconds or a duration */
+    API_RETRIES,
+    API_HEADER,  /* sent with every request */
+    API_HEADERS, /* JSON object of them */
 };
 
 struct api_variable {
     const char *name; /* environment variable */
     enum api_setting setting;
-    const char *query; /* of API_QUERY: the parameter that it becomes */
+    const char *sent;   /* of API_QUERY: the parameter, of API_HEADER: the header that it becomes */
+    const char *option; /* of API_HEADER: its name in product{...} */
 };
 
 /* What an error text means to the operator. */
@@ -80,8 +91,17 @@ struct api_product {
     const char *query;          /* options that every call takes: "dc,ns" */
     const char *flags;          /* options whose mere presence means true: false leaves them out */
     const char *slashes;        /* path parameters that keep their slashes */
+    bool trims;                 /* and lose those that they begin with */
+    const char *top;            /* the group whose functions are the module's own too, or NULL */
+    const char *secret;         /* as a row's, for every answer; or NULL */
+    bool central;               /* one server for all: a host has no agent of its own to ask instead */
     const char *token_header;
-    const char *index_header;
+    const char *token_file; /* in the user's home, where nothing else gives a token; or NULL */
+    const char *header;     /* sent with the value "true"; or NULL */
+    const char *leader; /* path of a read that names the active server's "leader_address", to which a 307 may
+                               * lead; or NULL: redirects are not followed */
+    const char *capability;                 /* hint for a refused path, with one %s; or NULL */
+    const char *index_header;               /* or NULL */
     const char *address;                    /* where nothing else is said */
     const char *port;                       /* of an address that names none */
     const char *unreachable;                /* hint */
@@ -90,7 +110,9 @@ struct api_product {
     const struct api_short_id *short_ids;   /* ends with a NULL parameter */
 };
 
-#define API_DEFAULTS 4
+#define API_DEFAULTS     4
+#define API_HEADERS_MOST 16
+#define API_WORD         80 /* longer than any name in the tables */
 
 /* One server to talk to; owned by a userdata. */
 struct api_client {
@@ -105,7 +127,11 @@ struct api_client {
         char *value;
     } query[API_DEFAULTS]; /* sent unless the call says otherwise */
     size_t query_count;
-    char **texts; /* what it owns */
+    struct transfer_header headers[API_HEADERS_MOST];
+    size_t header_count;
+    uint64_t timeout_ms; /* 0 = the usual */
+    int retries;         /* below 0 = the usual */
+    char **texts;        /* what it owns */
     size_t text_count;
 };
 
@@ -126,8 +152,26 @@ struct api_client *api_client_new(lua_State *L, const struct api_product *produc
  * end. `needed` may be NULL. */
 bool api_next_word(const char **list, char *word, size_t size, bool *needed);
 
+/* The same for a list of paths, where "*" means something. */
+bool api_next_path(const char **list, char *path, size_t size);
+
 /* Is the word in the comma-separated list? */
 bool api_has_word(const char *list, const char *word);
+
+/* A name of the API as Lua writes it: underscores for dashes. `out` may be `name`. */
+void api_lua_name(const char *name, char *out, size_t size);
+
+/* What a request to this path (escaped, without query) is, whatever the name of the function: `judged` becomes the row
+ * with the effect and the secrets of the endpoint that answers there. vault.read("database/creds/ci") makes
+ * credentials. Where it is not sure, it is a change, and the answer is secret. */
+void api_judge(const struct api_product *product, const struct api_row *row, const char *path,
+               struct api_row *judged);
+
+/* [-1, +1, v] Makes secrets of the fields of the value on top that the list names (a row's `secret`). */
+void api_hide(lua_State *L, const char *list, const char *where);
+
+/* The Lua function of a row. Upvalues: product, row, client (nil: the current host's default). */
+int api_call(lua_State *L);
 
 /* The row of a Lua name; NULL when there is none. */
 const struct api_row *api_find(const struct api_product *product, const char *group, const char *name);
@@ -136,9 +180,28 @@ const struct api_row *api_find(const struct api_product *product, const char *gr
 void api_push_answer(lua_State *L, const struct api_client *client, const struct api_row *row,
                      struct exchange *exchange);
 
+/* [-0, +4, v] Sends the request of a stream; pushes what a generic `for` takes: an iterator that is closed with the loop.
+ * `plain`: lines, whatever they look like. */
+int api_push_stream(lua_State *L, const struct api_client *client, const struct api_row *row,
+                    struct exchange *exchange, bool plain);
+
+/* [-0, +0, v] The request's body is the file at `path`. */
+void api_body_from(lua_State *L, struct exchange *exchange, const char *path);
+
+/* [-0, +0, v] Through the gate: sends the request and writes the answer to `path`, 0600, whole or not at all. False where
+ * it was predicted or declined. */
+bool api_answer_to(lua_State *L, const struct api_client *client, const struct api_row *row,
+                   struct exchange *exchange, const char *op, const char *path);
+
 /* Makes an error answer a failure: the server's own words, and what to do. */
 void api_explain(const struct api_client *client, const struct api_row *row, const struct exchange *exchange,
                  struct failure *failure);
+
+/* Did the server send the request on to an address of the same cluster? Then the exchange goes there now. */
+bool api_redirect(lua_State *L, const struct api_client *client, struct exchange *exchange);
+
+/* The Lua function product.watch: a blocking query as an iterator. */
+int api_watch(lua_State *L);
 
 /* Adds to a failure to connect what to look at. */
 void api_explain_unreachable(const struct api_client *client, struct failure *failure);
@@ -146,6 +209,6 @@ void api_explain_unreachable(const struct api_client *client, struct failure *fa
 /* [-0, +0, v] Adds address, path and token to an exchange that is empty. `path` is escaped. */
 void api_address(struct exchange *exchange, const struct api_client *client, const char *path);
 
-extern const struct api_product consul_product, nomad_product;
+extern const struct api_product consul_product, nomad_product, vault_product;
 
 #endif

@@ -25,12 +25,14 @@ static bool asks_raw(const struct api_row *row, const struct exchange *exchange)
 }
 
 /* Is the answer to be decoded? Some options make a JSON endpoint answer text (format=prometheus): the content type
- * tells, and servers that name none answer JSON where the row says so. */
+ * tells, and servers that name none answer JSON where the row says so. Vault calls an object plain text here and
+ * there (sys/metrics). */
 static bool is_decoded(const struct api_row *row, const struct exchange *exchange)
 {
     if (strcmp(row->returns, "json") != 0 || asks_raw(row, exchange))
         return false;
-    return exchange_is_json(exchange) || !transfer_answer_header(&exchange->answer, "Content-Type");
+    return exchange_is_json(exchange) || !transfer_answer_header(&exchange->answer, "Content-Type") ||
+           buffer_text(&exchange->answer.body)[0] == '{';
 }
 
 /* [-0, +1, v] */
@@ -55,6 +57,18 @@ static bool contains(const char *text, const char *part)
     return strcasestr(text, part) != NULL;
 }
 
+/* Does the text begin so, blanks aside? */
+static bool begins(const char *text, const char *wanted)
+{
+    for (; *wanted; text++) {
+        if (isspace((unsigned char)*text))
+            continue;
+        if (*text != *wanted++)
+            return false;
+    }
+    return true;
+}
+
 /* Does the 404 say that the thing is not there, or that the server does not know the endpoint? Consul and Nomad answer
  * both with no text at all: then the index, which blocking endpoints send in any case, tells them apart. */
 static bool is_absence(const struct api_client *client, const struct api_row *row,
@@ -69,9 +83,18 @@ static bool is_absence(const struct api_client *client, const struct api_row *ro
             return transfer_answer_header(&exchange->answer, client->product->index_header);
         return strchr(row->path, '{');
     }
-    if (strncmp(text, "{\"errors\":[]}", 13) == 0)
+    if (begins(text, "{\"errors\":[]}"))
         return true;
-    return (contains(text, "not found") || contains(text, "unknown ")) && !contains(text, "page not found");
+    return !contains(text, "no handler for route") &&
+           (contains(text, "not found") || contains(text, "unknown ")) && !contains(text, "page not found");
+}
+
+/* Vault's 404 for a deleted version of a secret tells of it. */
+static bool is_trace(const struct api_row *row, const struct exchange *exchange)
+{
+    return row->effect == API_READ && exchange->answer.status == 404 &&
+           strstr(buffer_text(&exchange->answer.body), "\"data\":") &&
+           !strstr(buffer_text(&exchange->answer.body), "\"errors\"");
 }
 
 /* [-0, +1, m] {index=, status=, headers=} */
@@ -98,16 +121,20 @@ void api_push_answer(lua_State *L, const struct api_client *client, const struct
     int status = exchange->answer.status;
     if (is_absence(client, row, exchange))
         lua_pushnil(L);
-    else if (status >= 300 && !exchange_is_answer(exchange, status)) {
+    else if (status >= 300 && !exchange_is_answer(exchange, status) && !is_trace(row, exchange)) {
         struct failure failure;
         api_explain(client, row, exchange, &failure);
         failure_raise(L, &failure);
-    } else if (body->length == 0 && strcmp(row->returns, "raw") != 0 && strcmp(row->returns, "text") != 0)
+    } else if (status == 204 && row->effect == API_READ && strcmp(row->returns, "json") == 0)
+        lua_pushnil(L); /* looked for and not found */
+    else if (body->length == 0 && strcmp(row->returns, "raw") != 0 && strcmp(row->returns, "text") != 0)
         lua_pushboolean(L, true); /* done, nothing to tell */
     else if (is_decoded(row, exchange))
         push_decoded(L, row, exchange);
     else
         lua_pushlstring(L, buffer_text(body), body->length);
+    api_hide(L, client->product->secret, exchange->op);
+    api_hide(L, row->secret, exchange->op);
     push_meta(L, client, exchange);
 }
 
@@ -157,8 +184,19 @@ static bool append_error_list(struct buffer *out, const char *text)
     return out->length > 0;
 }
 
+/* Where the token is known but not enough: how to see what is missing. */
+static void hint_capability(const struct api_client *client, const char *path, struct failure *failure)
+{
+    char text[sizeof failure->hint];
+    int used = snprintf(text, sizeof text, "%s; ", failure->hint);
+    if (used > 0 && (size_t)used < sizeof text)
+        snprintf(text + used, sizeof text - (size_t)used, client->product->capability, path);
+    failure_hint(failure, "%s", text);
+}
+
 /* Who asked: the commonest reason of a refusal is that nobody did. */
-static void hint_permission(const struct api_client *client, const char *said, struct failure *failure)
+static void hint_permission(const struct api_client *client, const char *said, const char *path,
+                            struct failure *failure)
 {
     const char *variable = "";
     for (const struct api_variable *each = client->product->environment; each->name; each++)
@@ -171,10 +209,12 @@ static void hint_permission(const struct api_client *client, const char *said, s
                      client->token_from);
     else
         failure_hint(failure, "the token from %s has no policy that allows this", client->token_from);
+    if (client->token && client->product->capability && path && strcmp(failure->kind, "permission") == 0)
+        hint_capability(client, path, failure);
 }
 
 static void hint_error(const struct api_client *client, const struct api_row *row, const char *said,
-                       int status, struct failure *failure)
+                       const char *path, int status, struct failure *failure)
 {
     for (const struct api_hint *hint = client->product->hints; hint->text; hint++)
         if (contains(said, hint->text)) {
@@ -182,8 +222,9 @@ static void hint_error(const struct api_client *client, const struct api_row *ro
             return;
         }
     if (status == 401 || status == 403)
-        hint_permission(client, said, failure);
-    else if (status == 404 || status == 405)
+        hint_permission(client, said, path, failure);
+    else if ((status == 404 || status == 405) &&
+             !(client->product->top && strcmp(row->group, client->product->top) == 0))
         failure_hint(failure, "the server may be too old: %s %s%s%s has this endpoint",
                      client->product->title, row->since[0] ? "from " : "",
                      row->since[0] ? row->since : "of a later version", row->since[0] ? " on" : "");
@@ -203,7 +244,16 @@ void api_explain(const struct api_client *client, const struct api_row *row, con
     failure_set(failure, status == 401 || status == 403 ? "permission" : "http", exchange->op,
                 "%s answers %d%s%s", client->product->title, status, said.length ? ": " : "",
                 buffer_text(&said));
-    hint_error(client, row, buffer_text(&said), status, failure);
+    const char *url = buffer_text(&exchange->url);
+    const char *base = client->base;
+    char path[512];
+    bool ours = strncmp(url, base, strlen(base)) == 0 && strncmp(url + strlen(base), "/v1/", 4) == 0;
+    snprintf(path, sizeof path, "%s", ours ? url + strlen(base) + 4 : "");
+    path[strcspn(path, "?")] = '\0';
+    if (status < 400 && client->product->leader && location)
+        failure_hint(failure,
+                     "that is not what the server names as its leader: give the active server's address");
+    hint_error(client, row, buffer_text(&said), *path ? path : NULL, status, failure);
     failure->status = status;
     buffer_free(&said);
 }

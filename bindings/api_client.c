@@ -2,6 +2,8 @@
  * script says. */
 #include "api.h"
 
+#include "json.h"
+#include "quantity.h"
 #include "redact.h"
 #include "secret.h"
 
@@ -10,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <unistd.h>
 
 #define METATABLE "moonbook.api_client"
 
@@ -30,7 +33,7 @@ static int client_release(lua_State *L)
 static struct api_client *push_client(lua_State *L, const struct api_product *product)
 {
     struct api_client *client = lua_newuserdatauv(L, sizeof *client, 0);
-    *client = (struct api_client){.product = product};
+    *client = (struct api_client){.product = product, .retries = -1};
     if (luaL_newmetatable(L, METATABLE)) {
         lua_pushcfunction(L, client_release);
         lua_setfield(L, -2, "__gc");
@@ -118,6 +121,20 @@ static void read_token_file(lua_State *L, struct api_client *client, const char 
     }
 }
 
+/* [-0, +0, v] What the product's own command line keeps in the user's home. */
+static void read_home_token(lua_State *L, struct api_client *client)
+{
+    const char *home = getenv("HOME");
+    struct buffer path = {0};
+    if (!home || !*home)
+        return;
+    buffer_format(&path, "%s/%s", home, client->product->token_file);
+    const char *name = own(client, buffer_text(&path));
+    buffer_free(&path);
+    if (access(name, R_OK) == 0)
+        read_token_file(L, client, name, name);
+}
+
 static void set_auth(lua_State *L, struct api_client *client, const char *auth)
 {
     const char *colon = strchr(auth, ':');
@@ -145,10 +162,68 @@ static void set_query(struct api_client *client, const char *name, const char *v
     }
 }
 
+/* Sent with every request; another value replaces the one that there was. */
+static void set_header(struct api_client *client, const char *name, const char *value)
+{
+    size_t at = 0;
+    while (at < client->header_count && strcasecmp(client->headers[at].name, name) != 0)
+        at++;
+    if (at == API_HEADERS_MOST)
+        return;
+    client->headers[at] =
+        (struct transfer_header){.name = own(client, name), .value = own(client, value), .secret = true};
+    client->header_count += at == client->header_count;
+}
+
+/* [-0, +0, v] {"Name": "value"} as VAULT_HEADERS has it. The names that are Vault's own cannot be set so. */
+static void set_headers(lua_State *L, struct api_client *client, const char *text, const char *from)
+{
+    char error[128];
+    if (!json_decode(L, text, strlen(text), error, sizeof error) || !lua_istable(L, -1))
+        failure_error(L, "usage", from, "not a JSON object of header names and values");
+    for (lua_pushnil(L); lua_next(L, -2); lua_pop(L, 1)) {
+        if (lua_type(L, -2) != LUA_TSTRING || lua_type(L, -1) != LUA_TSTRING)
+            failure_error(L, "usage", from, "header names and values are texts");
+        if (strncasecmp(lua_tostring(L, -2), "X-Vault-", 8) == 0)
+            failure_error(L, "usage", from, "%s is Vault's own: it has a variable of its own",
+                          lua_tostring(L, -2));
+        set_header(client, lua_tostring(L, -2), lua_tostring(L, -1));
+    }
+    lua_pop(L, 1);
+}
+
+/* [-0, +0, v] Seconds, or a duration with its unit. */
+static uint64_t timeout_ms(const char *text, const char *from, lua_State *L)
+{
+    int64_t ms = 0;
+    if (strspn(text, "0123456789") == strlen(text))
+        ms = (int64_t)strtoll(text, NULL, 10) * 1000;
+    else if (!duration_parse(text, &ms))
+        failure_error(L, "usage", from, "\"%s\" is no duration", text);
+    return ms > 0 ? (uint64_t)ms : 0;
+}
+
 struct address {
     const char *text;
     bool tls;
 };
+
+/* Which text of the connection a setting is. */
+static const char **target_text(struct transfer_target *target, enum api_setting setting)
+{
+    switch (setting) {
+    case API_CA:
+        return &target->ca;
+    case API_CA_PATH:
+        return &target->ca_path;
+    case API_CERT:
+        return &target->cert;
+    case API_KEY:
+        return &target->key;
+    default:
+        return &target->server_name;
+    }
+}
 
 /* [-0, +0, v] */
 static void take_variable(lua_State *L, struct api_client *client, const struct api_variable *variable,
@@ -177,30 +252,40 @@ static void take_variable(lua_State *L, struct api_client *client, const struct 
         target->insecure = is_true(value);
         break;
     case API_CA:
-        target->ca = own(client, value);
-        break;
     case API_CA_PATH:
-        target->ca_path = own(client, value);
-        break;
     case API_CERT:
-        target->cert = own(client, value);
-        break;
     case API_KEY:
-        target->key = own(client, value);
-        break;
     case API_SERVER_NAME:
-        target->server_name = own(client, value);
+        *target_text(target, variable->setting) = own(client, value);
         break;
     case API_AUTH:
         set_auth(L, client, value);
         break;
     case API_QUERY:
-        set_query(client, variable->query, value);
+        set_query(client, variable->sent, value);
+        break;
+    case API_TIMEOUT:
+        client->timeout_ms = timeout_ms(value, variable->name, L);
+        break;
+    case API_RETRIES:
+        client->retries = atoi(value);
+        break;
+    case API_HEADER:
+        set_header(client, variable->sent, value);
+        break;
+    case API_HEADERS:
+        set_headers(L, client, value, variable->name);
         break;
     }
 }
 
 /* --- what the script says ------------------------------------------------------------------------------------- */
+
+/* What product{...} calls that which the variable sets, or NULL. */
+static const char *option_name(const struct api_variable *variable)
+{
+    return variable->setting == API_QUERY ? variable->sent : variable->option;
+}
 
 /* [-0, +0, v] The names that product{...} takes: the connection's, and the parameters that the environment may set. */
 static void check_options(lua_State *L, const struct api_product *product, int options)
@@ -210,8 +295,8 @@ static void check_options(lua_State *L, const struct api_product *product, int o
     while (names[count])
         count++;
     for (const struct api_variable *variable = product->environment; variable->name; variable++)
-        if (variable->setting == API_QUERY && count + 1 < sizeof names / sizeof names[0])
-            names[count++] = variable->query;
+        if (option_name(variable) && count + 1 < sizeof names / sizeof names[0])
+            names[count++] = option_name(variable);
     names[count] = NULL;
     argument_table(L, options, product->name, names);
 }
@@ -247,11 +332,12 @@ static void take_options(lua_State *L, struct api_client *client, int options, s
     else if (token)
         client->token = NULL; /* token = "": send none */
     for (const struct api_variable *variable = product->environment; variable->name; variable++) {
-        const char *value = variable->setting == API_QUERY
-                                ? argument_string(L, options, product->name, variable->query, NULL)
-                                : NULL;
-        if (value)
-            set_query(client, variable->query, value);
+        const char *name = option_name(variable);
+        const char *value = name ? argument_string(L, options, product->name, name, NULL) : NULL;
+        if (value && variable->setting == API_QUERY)
+            set_query(client, name, value);
+        else if (value)
+            set_header(client, variable->sent, value);
     }
     set_address(client, address->text, address->tls);
     exchange->request.target = client->target;
@@ -272,6 +358,8 @@ struct api_client *api_client_new(lua_State *L, const struct api_product *produc
             take_variable(L, client, variable, value, &address);
     }
     set_address(client, address.text, address.tls);
+    if (!client->token && product->token_file)
+        read_home_token(L, client);
     if (options)
         take_options(L, client, options, &address);
     if (!client->address_from)
@@ -283,7 +371,7 @@ struct api_client *api_default_client(lua_State *L, const struct api_product *pr
 {
     struct runtime *runtime = runtime_of(L);
     struct host *host = host_current(runtime);
-    if (host != runtime->local)
+    if (host != runtime->local && !product->central)
         failure_error(L, "failed", product->name, "no way yet to the %s agent of %s", product->title,
                       host->name);
     if (lua_rawgetp(L, LUA_REGISTRYINDEX, product) == LUA_TUSERDATA)

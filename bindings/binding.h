@@ -21,11 +21,14 @@ struct binding_function {
     const char *example; /* Lua that runs as a test, or NULL where it needs a cluster */
 };
 
+struct api_product;
+
 struct binding_module {
     const char *name; /* the global's name */
     const char *about;
     const struct binding_function *functions; /* ends with a NULL name */
-    void (*open)(lua_State *L); /* [-0, +0, m] more set-up, the module's table on top; or NULL */
+    void (*open)(lua_State *L);    /* [-0, +0, m] more set-up, the module's table on top; or NULL */
+    const struct api_product *api; /* the endpoints that are functions of it too (api.h), or NULL */
 };
 
 /* [-0, +0, v] Options tables. `op` is the Lua name for messages.

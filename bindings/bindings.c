@@ -2,17 +2,18 @@
 #include "bindings.h"
 
 #include "binding.h"
+#include "reference.h"
 
 #include <string.h>
 
 extern const struct binding_module apt_module, consul_module, duration_module, file_module, guard_module,
     host_module, http_module, json_module, nomad_module, secret_module, size_module, step_module,
-    systemd_module, wait_module;
+    systemd_module, vault_module, wait_module;
 
 static const struct binding_module *const modules[] = {
-    &guard_module,    &step_module,    &wait_module,   &host_module,  &file_module,
-    &apt_module,      &systemd_module, &http_module,   &json_module,  &secret_module,
-    &duration_module, &size_module,    &consul_module, &nomad_module, NULL,
+    &guard_module,   &step_module,  &wait_module,  &host_module,   &file_module,     &apt_module,
+    &systemd_module, &http_module,  &json_module,  &secret_module, &duration_module, &size_module,
+    &consul_module,  &nomad_module, &vault_module, NULL,
 };
 
 /* [-1, +0, e] A function named "" is what calling the module does. */
@@ -55,6 +56,7 @@ static void open_module(lua_State *L, const struct binding_module *module)
 void bindings_open(lua_State *L)
 {
     runtime_of(L)->modules = modules;
+    runtime_of(L)->reference = reference_push;
     for (size_t i = 0; modules[i]; i++)
         open_module(L, modules[i]);
 }

@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <unistd.h>
 
 #define METATABLE        "moonbook.exchange"
 #define HEADER_METATABLE "moonbook.http_headers"
@@ -26,6 +27,13 @@ static int release(lua_State *L)
         explicit_bzero(exchange->texts[i], strlen(exchange->texts[i]));
         free(exchange->texts[i]);
     }
+    if (exchange->owned_file >= 0)
+        close(exchange->owned_file);
+    if (exchange->temporary)
+        unlink(exchange->temporary);
+    free(exchange->temporary);
+    exchange->owned_file = -1;
+    exchange->temporary = NULL;
     free(exchange->texts);
     free(exchange->headers);
     buffer_wipe(&exchange->url);
@@ -40,7 +48,7 @@ static int release(lua_State *L)
 struct exchange *exchange_open(lua_State *L, const char *op)
 {
     struct exchange *exchange = lua_newuserdatauv(L, sizeof *exchange, 0);
-    *exchange = (struct exchange){.request = TRANSFER_REQUEST};
+    *exchange = (struct exchange){.request = TRANSFER_REQUEST, .owned_file = -1};
     snprintf(exchange->op, sizeof exchange->op, "%s", op);
     exchange->request.op = exchange->op;
     exchange->request.retries = EXCHANGE_RETRIES;

@@ -21,6 +21,8 @@ struct exchange {
     struct transfer_header *headers;
     size_t header_count;
     int answers[EXCHANGE_ANSWERS]; /* statuses that are data; ends with 0 */
+    int owned_file;                /* closed with it; -1 = none */
+    char *temporary;               /* a file that is removed with it, or NULL */
     char **texts;                  /* copies that it owns */
     size_t text_count;
 };

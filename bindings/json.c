@@ -65,8 +65,7 @@ static const struct binding_function functions[] = {
 };
 
 const struct binding_module json_module = {
-    "json",
-    "JSON that comes back as it was: 64-bit integers, empty arrays and null (json.null) are kept.",
-    functions,
-    set_null,
+    "json",    "JSON that comes back as it was: 64-bit integers, empty arrays and null (json.null) are kept.",
+    functions, set_null,
+    NULL,
 };

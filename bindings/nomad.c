@@ -1,68 +1,21 @@
-/* Lua module `nomad`: the table of Nomad's HTTP API, and where its agent is.
- *
- * Rows are those of the API's documentation; a row that is missing here is added as one more line. */
+/* Lua module `nomad`: the table of Nomad's HTTP API, and where its agent is. */
 #include "api.h"
 
-static const struct api_row rows[] = {
-    {"jobs", "list_jobs", "GET", "/v1/jobs", "prefix,next_token,per_page,filter,reverse,meta", "", "json",
-     API_READ, "", true, "0.1.0", "List jobs, optionally filtered, paged and with meta included."},
-    {"jobs", "read_job", "GET", "/v1/job/{job_id}", "", "", "json", API_READ, "", true, "0.1.0",
-     "Read one job's full specification and status."},
-    {"jobs", "list_job_allocations", "GET", "/v1/job/{job_id}/allocations", "all", "", "json", API_READ, "",
-     true, "0.1.0", "Allocations that belong to a job."},
-    {"jobs", "read_job_summary", "GET", "/v1/job/{job_id}/summary", "", "", "json", API_READ, "", true,
-     "0.4.1", "Allocation counts by state for each task group of a job."},
-    {"nodes", "list_nodes", "GET", "/v1/nodes", "prefix,next_token,per_page,filter,reverse,resources,os", "",
-     "json", API_READ, "", true, "0.1.0", "List client nodes known to the servers."},
-    {"nodes", "read_node", "GET", "/v1/node/{node_id}", "", "", "json", API_READ, "", true, "0.1.0",
-     "Read one client node."},
-    {"nodes", "list_node_allocations", "GET", "/v1/node/{node_id}/allocations", "", "", "json", API_READ, "",
-     true, "0.1.0", "Allocations placed on a node."},
-    {"nodes", "evaluate_node", "POST", "/v1/node/{node_id}/evaluate", "", "", "json", API_CREATES, "", false,
-     "0.1.0", "Create evaluations for every job on a node."},
-    {"nodes", "drain_node", "POST", "/v1/node/{node_id}/drain", "", "DrainSpec,MarkEligible,Meta", "json",
-     API_CHANGE, "", false, "0.1.0", "Start, change or cancel draining of a node."},
-    {"nodes", "set_node_eligibility", "POST", "/v1/node/{node_id}/eligibility", "", "Eligibility*", "json",
-     API_CHANGE, "", false, "0.8.0", "Make a node eligible or ineligible for scheduling."},
-    {"nodes", "purge_node", "POST", "/v1/node/{node_id}/purge", "", "", "json", API_CHANGE, "", false,
-     "0.7.0", "Remove a node from the cluster state."},
-    {"allocs", "list_allocations", "GET", "/v1/allocations",
-     "prefix,next_token,per_page,filter,reverse,resources,task_states", "", "json", API_READ, "", true,
-     "0.1.0", "List allocations in a namespace."},
-    {"allocs", "read_allocation", "GET", "/v1/allocation/{alloc_id}", "", "", "json", API_READ, "", true,
-     "0.1.0", "Read one allocation with its job and task states."},
-    {"evaluations", "read_evaluation", "GET", "/v1/evaluation/{eval_id}", "related", "", "json", API_READ, "",
-     true, "0.1.0", "Read one evaluation."},
-    {"agent", "read_agent_self", "GET", "/v1/agent/self", "", "", "json", API_READ, "", false, "0.1.0",
-     "Configuration, member data and stats of the local agent."},
-    {"agent", "list_agent_members", "GET", "/v1/agent/members", "", "", "json", API_READ, "", false, "0.1.0",
-     "Gossip members known to the servers."},
-    {"agent", "list_agent_servers", "GET", "/v1/agent/servers", "", "", "json", API_READ, "", false, "0.1.0",
-     "Servers that a client agent talks to."},
-    {"agent", "read_agent_health", "GET", "/v1/agent/health", "type", "", "json", API_READ, "500", false,
-     "0.7.0", "Health of the local agent's client and server parts."},
-    {"status", "read_leader", "GET", "/v1/status/leader", "", "", "json", API_READ, "", false, "0.1.0",
-     "Address of the region's leader."},
-    {"status", "list_peers", "GET", "/v1/status/peers", "", "", "json", API_READ, "", false, "0.1.0",
-     "Raft peers of the region."},
-    {"regions", "list_regions", "GET", "/v1/regions", "", "", "json", API_READ, "", false, "0.2.1",
-     "Names of all known regions."},
-    {0},
-};
+#include "nomad_rows.h" /* made from nomad.tsv */
 
 /* As https://developer.hashicorp.com/nomad/commands#environment-variables has them. */
 static const struct api_variable environment[] = {
-    {"NOMAD_ADDR", API_ADDRESS, NULL},
-    {"NOMAD_TOKEN", API_TOKEN, NULL},
-    {"NOMAD_HTTP_AUTH", API_AUTH, NULL},
-    {"NOMAD_SKIP_VERIFY", API_SKIP_VERIFY, NULL},
-    {"NOMAD_CACERT", API_CA, NULL},
-    {"NOMAD_CAPATH", API_CA_PATH, NULL},
-    {"NOMAD_CLIENT_CERT", API_CERT, NULL},
-    {"NOMAD_CLIENT_KEY", API_KEY, NULL},
-    {"NOMAD_TLS_SERVER_NAME", API_SERVER_NAME, NULL},
-    {"NOMAD_REGION", API_QUERY, "region"},
-    {"NOMAD_NAMESPACE", API_QUERY, "namespace"},
+    {"NOMAD_ADDR", API_ADDRESS, NULL, NULL},
+    {"NOMAD_TOKEN", API_TOKEN, NULL, NULL},
+    {"NOMAD_HTTP_AUTH", API_AUTH, NULL, NULL},
+    {"NOMAD_SKIP_VERIFY", API_SKIP_VERIFY, NULL, NULL},
+    {"NOMAD_CACERT", API_CA, NULL, NULL},
+    {"NOMAD_CAPATH", API_CA_PATH, NULL, NULL},
+    {"NOMAD_CLIENT_CERT", API_CERT, NULL, NULL},
+    {"NOMAD_CLIENT_KEY", API_KEY, NULL, NULL},
+    {"NOMAD_TLS_SERVER_NAME", API_SERVER_NAME, NULL, NULL},
+    {"NOMAD_REGION", API_QUERY, "region", NULL},
+    {"NOMAD_NAMESPACE", API_QUERY, "namespace", NULL},
     {0},
 };
 
@@ -121,6 +74,11 @@ static const struct binding_function functions[] = {
      "What is not given "
      "comes from the environment, as for the nomad command.",
      "local other = nomad{addr = \"http://127.0.0.1:4647\"}"},
+    {"watch", api_watch, "nomad.watch(function, path parameters..., {options}) -> iterator",
+     "Blocking queries in a loop: for answer, meta in nomad.watch(nomad.jobs.read_job, \"ci\", {wait = "
+     "\"1m\"}) do ... end hands out the answer now, then each time "
+     "it has changed; false while the thing is not there. An index that goes back begins anew.",
+     NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
 
@@ -132,4 +90,5 @@ const struct binding_module nomad_module = {
              "unique.",
     .functions = functions,
     .open = nomad_open,
+    .api = &nomad_product,
 };

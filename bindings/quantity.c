@@ -92,10 +92,7 @@ static const struct binding_function duration_functions[] = {
 };
 
 const struct binding_module duration_module = {
-    "duration",
-    "Times as operators write them, in seconds.",
-    duration_functions,
-    NULL,
+    "duration", "Times as operators write them, in seconds.", duration_functions, NULL, NULL,
 };
 
 static const struct binding_function size_functions[] = {
@@ -110,8 +107,5 @@ static const struct binding_function size_functions[] = {
 };
 
 const struct binding_module size_module = {
-    "size",
-    "Amounts of memory and storage as operators write them, in bytes.",
-    size_functions,
-    NULL,
+    "size", "Amounts of memory and storage as operators write them, in bytes.", size_functions, NULL, NULL,
 };

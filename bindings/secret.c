@@ -111,4 +111,5 @@ const struct binding_module secret_module = {
     "header, a file, a standard input. Two secrets compare equal by content.",
     functions,
     NULL,
+    NULL,
 };

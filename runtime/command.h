@@ -41,7 +41,8 @@ struct command {
     int (*execute)(struct runtime *runtime, const struct command_line *line);
 };
 
-extern const struct command command_list, command_show, command_run, command_edit, command_history;
+extern const struct command command_list, command_show, command_run, command_edit, command_history,
+    command_api;
 
 /* A script or a chunk. */
 int command_script(struct runtime *runtime, const struct command_line *line);

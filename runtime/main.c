@@ -15,8 +15,8 @@
 #include <string.h>
 #include <unistd.h>
 
-static const struct command *const commands[] = {&command_list, &command_show,    &command_run,
-                                                 &command_edit, &command_history, NULL};
+static const struct command *const commands[] = {&command_list,    &command_show, &command_run, &command_edit,
+                                                 &command_history, &command_api,  NULL};
 
 enum {
     OPTION_CHECK = 256,

@@ -71,7 +71,9 @@ struct runtime {
     struct host *local;                          /* the operator's machine */
     struct fiber_lock terminal;                  /* who asks the person */
     const struct binding_module *const *modules; /* what bindings_open registered: NULL-terminated */
-    char *program;                               /* path of the running program */
+    int (*reference)(lua_State *L); /* what bindings_open registered: [-0, +1, m] pushes the reference
+                                                  * as a list of {kind=, name=, ...} */
+    char *program;                  /* path of the running program */
 };
 
 /* The runtime of a Lua state. [-0, +0, -] */

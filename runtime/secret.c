@@ -47,6 +47,12 @@ void secret_push(lua_State *L, const char *bytes, size_t length, const char *whe
     memcpy(push_empty(L, length, where)->bytes, bytes, length);
 }
 
+void secret_push_any(lua_State *L, const char *bytes, size_t length, const char *where)
+{
+    redactor_add(runtime_of(L)->redactor, bytes, length);
+    memcpy(push_empty(L, length, where)->bytes, bytes, length);
+}
+
 bool secret_is(lua_State *L, int index)
 {
     return secret_at(L, index) != NULL;

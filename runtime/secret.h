@@ -12,6 +12,9 @@ void secret_open(lua_State *L);
  * `where` says in errors and in show() where it came from, never what it is: "pass:alice/consul". */
 void secret_push(lua_State *L, const char *bytes, size_t length, const char *where);
 
+/* [-0, +1, m] The same for what a server answered: it may be too short for the redactor to know it. */
+void secret_push_any(lua_State *L, const char *bytes, size_t length, const char *where);
+
 /* [-0, +0, -] Is it a secret? */
 bool secret_is(lua_State *L, int index);
 

@@ -22,6 +22,7 @@
 #define FIRST_BACKOFF_MS       250
 #define LONGEST_BACKOFF_MS     5000
 #define LOOK_AT_CERTIFICATE_MS 3000
+#define STREAM_WINDOW          ((size_t)256 << 10) /* what is kept of a stream at most, and one piece more */
 
 /* A socket of curl's that libuv watches. */
 struct watch {
@@ -52,13 +53,30 @@ struct transfer {
     char *url; /* with server_name in the place of the host, or NULL */
     size_t header_bytes, body_bytes, body_sent;
     bool done, too_large;
+    struct transfer_stream *stream; /* whose body it is, or NULL */
     int write_error;
     CURLcode result;
     char error[CURL_ERROR_SIZE];
     struct transfer *next, **link;
 };
 
+/* Who reads an answer piece by piece. It may outlive its transfer, when the program ends. */
+struct transfer_stream {
+    struct transfers *transfers;
+    struct transfer *transfer; /* NULL: closed */
+    struct transfer_request request;
+    struct transfer_answer answer;
+    struct buffer pending; /* what came and was not read yet */
+    bool has_head, paused;
+};
+
 /* --- the loop's side: sockets and the timer ------------------------------------------------------------------ */
+
+static void wake(const struct transfer *transfer)
+{
+    if (transfer->fiber) /* nobody waits for a stream between two reads */
+        fiber_wake(transfer->fiber);
+}
 
 /* Which requests ended? Wakes their fibers; no more, for this runs inside callbacks of the loop. */
 static void collect_ended(struct transfers *transfers)
@@ -72,7 +90,7 @@ static void collect_ended(struct transfers *transfers)
         curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, (char **)&transfer);
         transfer->result = message->data.result;
         transfer->done = true;
-        fiber_wake(transfer->fiber);
+        wake(transfer);
     }
 }
 
@@ -223,12 +241,26 @@ static bool write_all(int file, const char *bytes, size_t length)
     return true;
 }
 
+static size_t on_piece(struct transfer *transfer, const char *bytes, size_t length)
+{
+    struct transfer_stream *stream = transfer->stream;
+    if (stream->pending.length >= STREAM_WINDOW) {
+        stream->paused = true;
+        return CURL_WRITEFUNC_PAUSE; /* the same bytes come again */
+    }
+    buffer_append(&stream->pending, bytes, length);
+    wake(transfer);
+    return length;
+}
+
 static size_t on_body(char *bytes, size_t size, size_t count, void *user)
 {
     struct transfer *transfer = user;
     const struct transfer_request *request = transfer->request;
     size_t length = size * count;
     size_t limit = request->answer_limit ? request->answer_limit : TRANSFER_ANSWER_LIMIT;
+    if (transfer->stream && transfer->answer->status < 300)
+        return on_piece(transfer, bytes, length);
     if (length > limit - transfer->body_bytes) {
         transfer->too_large = true;
         return 0;
@@ -280,6 +312,10 @@ static size_t on_header(char *bytes, size_t size, size_t count, void *user)
         answer->status = (int)status;
         headers_clear(answer);
         return length;
+    }
+    if (transfer->stream && length <= 2 && answer->status >= 200) {
+        transfer->stream->has_head = true;
+        wake(transfer);
     }
     const char *colon = memchr(bytes, ':', length);
     if (!colon)
@@ -567,6 +603,8 @@ static void transfer_free(struct transfers *transfers, struct transfer *transfer
     free_headers(transfer->headers);
     curl_slist_free_all(transfer->connect_to);
     free(transfer->url);
+    if (transfer->stream)
+        transfer->stream->transfer = NULL;
     *transfer->link = transfer->next;
     if (transfer->next)
         transfer->next->link = transfer->link;
@@ -895,6 +933,152 @@ const char *transfer_answer_header(const struct transfer_answer *answer, const c
         if (strcasecmp(answer->headers[i].name, name) == 0)
             return answer->headers[i].value;
     return NULL;
+}
+
+/* --- streams ---------------------------------------------------------------------------------------------------- */
+
+/* What is asked after the caller's request is gone: who it was that broke off. */
+static void keep_request(struct transfer_stream *stream, const struct transfer_request *request)
+{
+    struct transfer_request *kept = &stream->request;
+    const struct transfer_target *from = &request->target;
+    *kept = *request;
+    kept->op = copy_text(request->op);
+    kept->url = copy_text(request->url);
+    kept->target =
+        (struct transfer_target){.unix_socket = from->unix_socket ? copy_text(from->unix_socket) : NULL,
+                                 .ca = from->ca ? copy_text(from->ca) : NULL,
+                                 .cert = from->cert ? copy_text(from->cert) : NULL,
+                                 .insecure = from->insecure};
+    kept->headers = NULL;
+    kept->header_count = 0;
+    kept->body = NULL;
+    kept->answers = NULL;
+}
+
+/* Suspends the fiber that runs until something happened to the stream. */
+static enum wait_outcome stream_wait(struct transfer_stream *stream, uint64_t deadline)
+{
+    struct runtime *runtime = stream->transfers->runtime;
+    uint64_t now = runtime_now(runtime);
+    if (deadline && now >= deadline)
+        return WAIT_TIMEOUT;
+    stream->transfer->fiber = runtime->current;
+    enum wait_outcome outcome = fiber_suspend(runtime, deadline ? deadline - now : FIBER_NO_TIMEOUT);
+    if (stream->transfer)
+        stream->transfer->fiber = NULL;
+    return outcome;
+}
+
+/* Waits for the head, and where it is an error for the rest of the answer. */
+static bool await_head(struct transfer_stream *stream, uint64_t deadline, struct failure *failure)
+{
+    struct transfer *transfer = stream->transfer;
+    uint64_t started = runtime_now(stream->transfers->runtime);
+    while (!transfer->done && !(stream->has_head && stream->answer.status < 300)) {
+        enum wait_outcome outcome = stream_wait(stream, deadline);
+        uint64_t waited = runtime_now(stream->transfers->runtime) - started;
+        if (outcome == WAIT_TIMEOUT)
+            return fail_timeout(&stream->request, true, waited, failure);
+        if (outcome != WAIT_WOKEN)
+            return fiber_wait_failure(failure, outcome, stream->request.op, waited);
+    }
+    bool to_read = stream->has_head && stream->answer.status < 300; /* what broke off later is told then */
+    return to_read || transfer->result == CURLE_OK ||
+           fail_result(stream->transfers, transfer, runtime_now(stream->transfers->runtime) - started,
+                       failure);
+}
+
+struct transfer_stream *transfer_stream_open(struct runtime *runtime, const struct transfer_request *request,
+                                             struct failure *failure)
+{
+    if (!admit(runtime, request, failure))
+        return NULL;
+    struct transfers *transfers = runtime->transfers;
+    struct transfer *transfer = transfer_new(transfers);
+    if (!transfer) {
+        failure_set(failure, "failed", request->op, "curl cannot make a handle");
+        return NULL;
+    }
+    struct transfer_stream *stream = allocate_zeroed(1, sizeof *stream);
+    stream->transfers = transfers;
+    stream->transfer = transfer;
+    transfer->stream = stream;
+    transfer->request = request;
+    transfer->answer = &stream->answer;
+    set_up(transfer);
+    keep_request(stream, request);
+    transfer->request = &stream->request;
+    if (curl_multi_add_handle(transfers->multi, transfer->easy) != CURLM_OK) {
+        transfer->done = true;
+        transfer->result = CURLE_FAILED_INIT;
+    } else
+        drive(transfers, CURL_SOCKET_TIMEOUT, 0);
+    uint64_t deadline = request->timeout_ms ? runtime_now(runtime) + request->timeout_ms : 0;
+    if (await_head(stream, deadline, failure))
+        return stream;
+    transfer_stream_close(stream);
+    return NULL;
+}
+
+const struct transfer_answer *transfer_stream_answer(const struct transfer_stream *stream)
+{
+    return &stream->answer;
+}
+
+enum transfer_piece transfer_stream_read(struct transfer_stream *stream, uint64_t silence_ms,
+                                         struct buffer *out, struct failure *failure)
+{
+    const char *op = stream->request.op;
+    uint64_t deadline = 0, started = 0;
+    while (stream->transfer && stream->pending.length == 0) {
+        struct transfer *transfer = stream->transfer;
+        struct runtime *runtime = stream->transfers->runtime;
+        if (!started && (started = runtime_now(runtime)) && silence_ms)
+            deadline = started + silence_ms;
+        if (stream->paused) {
+            stream->paused = false;
+            curl_easy_pause(transfer->easy, CURLPAUSE_CONT); /* may deliver at once */
+            drive(stream->transfers, CURL_SOCKET_TIMEOUT, 0);
+        } else if (transfer->done) {
+            if (transfer->result == CURLE_OK)
+                return TRANSFER_END;
+            fail_result(stream->transfers, transfer, runtime_now(runtime) - started, failure);
+            return TRANSFER_FAILED;
+        } else if (transfer->fiber) {
+            failure_set(failure, "usage", op, "another fiber reads this stream");
+            return TRANSFER_FAILED;
+        } else {
+            enum wait_outcome outcome = stream_wait(stream, deadline);
+            if (outcome == WAIT_WOKEN)
+                continue;
+            fiber_wait_failure(failure, outcome, op, silence_ms);
+            return TRANSFER_FAILED;
+        }
+    }
+    if (stream->pending.length == 0) {
+        failure_set(failure, "usage", op, "the stream is closed");
+        return TRANSFER_FAILED;
+    }
+    buffer_append(out, stream->pending.bytes, stream->pending.length);
+    buffer_clear(&stream->pending);
+    return TRANSFER_PIECE;
+}
+
+void transfer_stream_close(struct transfer_stream *stream)
+{
+    if (!stream)
+        return;
+    if (stream->transfer)
+        transfer_free(stream->transfers, stream->transfer);
+    const struct transfer_target *target = &stream->request.target;
+    const char *const texts[] = {stream->request.op, stream->request.url, target->unix_socket, target->ca,
+                                 target->cert};
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
+        free((char *)(uintptr_t)texts[i]);
+    transfer_answer_free(&stream->answer);
+    buffer_wipe(&stream->pending);
+    free(stream);
 }
 
 static void on_timer_closed(uv_handle_t *handle)

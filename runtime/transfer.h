@@ -87,6 +87,26 @@ void transfer_answer_free(struct transfer_answer *answer);
 /* The value of a header, by name in any case; NULL where the answer does not have it. */
 const char *transfer_answer_header(const struct transfer_answer *answer, const char *name);
 
+/* An answer that is read piece by piece, however long it is and however long it takes: logs, events. What the reader
+ * does not take stays at the sender (back-pressure). */
+struct transfer_stream;
+
+/* Sends the request and waits for the head of the answer. NULL and a failure as transfer_perform's where none came, or
+ * where timeout_ms, if it is not 0, went by. Nothing of the request is needed afterwards. Where the status is 300 or
+ * higher, the whole answer is in transfer_stream_answer, and there is nothing to read. */
+struct transfer_stream *transfer_stream_open(struct runtime *runtime, const struct transfer_request *request,
+                                             struct failure *failure);
+const struct transfer_answer *transfer_stream_answer(const struct transfer_stream *stream);
+
+enum transfer_piece { TRANSFER_PIECE, TRANSFER_END, TRANSFER_FAILED };
+
+/* Waits for more of the body and appends it to `out`. "timeout" when nothing came for `silence_ms` (0: waits on). */
+enum transfer_piece transfer_stream_read(struct transfer_stream *stream, uint64_t silence_ms,
+                                         struct buffer *out, struct failure *failure);
+
+/* Ends it, wherever it is. NULL is fine. */
+void transfer_stream_close(struct transfer_stream *stream);
+
 /* A password in the URL is a secret from now on. */
 void transfer_hide_password(struct redactor *redactor, const char *url);
 

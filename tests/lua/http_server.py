@@ -6,7 +6,8 @@ Paths: /echo /headers /status/CODE /slow/SECONDS /busy/NAME/COUNT (429 COUNT tim
 /seen (what came in, as JSON lines; the tests ask it whether a secret went somewhere) /empty404.
 /v1/... answers a little of what Consul and Nomad answer, in their words (as recorded from Consul 1.8 and Nomad 1.1).
 With --tls CERT KEY it speaks https, with --client-ca FILE it wants a client certificate. --replay=FILE answers what is in a file of recorded
-exchanges (tests/lua/recordings) as it was answered then.
+exchanges (tests/lua/recordings) as it was answered then: a request that was made several times as the first time, with --in-order
+each time as it was then.
 """
 import base64
 import collections
@@ -19,12 +20,20 @@ import urllib.parse
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
+def key(method, path):
+    """Equal for equal requests: the order of parameters does not count, and PUT is POST for these servers but Consul."""
+    path, _, query = path.partition("?")
+    query = sorted(urllib.parse.unquote(query).replace("000ms", "s").split("&"))
+    return "PUT" if method == "POST" else method, urllib.parse.unquote(path), "&".join(query)
+
+
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True  # or each answer waits 40 ms for the acknowledgement of its headers
     seen = []
     connections = set()
     busy = collections.Counter()
+    sent = collections.Counter()
     store = {}
 
     def log_message(self, *_):
@@ -52,9 +61,9 @@ class Handler(BaseHTTPRequestHandler):
         if url.path != "/seen":
             self.seen.append({"method": self.command, "path": self.path, "body": self.body,
                               "headers": {k.lower(): v for k, v in self.headers.items()}})
-        recorded = self.server.recorded.get((self.command, self.path))
+        recorded = self.server.recorded.get(key(self.command, self.path))
         if recorded:
-            self.replay(recorded)
+            self.replay(recorded.popleft() if self.server.in_order and len(recorded) > 1 else recorded[0])
             return
         name, _, rest = url.path[1:].partition("/")
         method = getattr(self, "at_" + name, None)
@@ -82,7 +91,7 @@ class Handler(BaseHTTPRequestHandler):
         self.answer(200, json.dumps(self.seen[-1]), "application/json")
 
     def at_seen(self, _):
-        self.answer(200, json.dumps({"requests": self.seen, "connections": len(self.connections)}),
+        self.answer(200, json.dumps({"requests": self.seen, "connections": len(self.connections), "sent": self.sent}),
                     "application/json")
 
     def at_status(self, code):
@@ -171,6 +180,14 @@ class Handler(BaseHTTPRequestHandler):
 
     def at_v1(self, rest):
         rest = urllib.parse.unquote(rest)
+        if rest == "sys/leader":
+            self.value({"ha_enabled": True, "is_self": False, "leader_address": self.store.get("leader", "")})
+            return
+        if "redirect" in self.store and rest != "sys/leader":  # a standby
+            self.answer(307, "", None, [("Location", self.store["redirect"] + self.path)])
+            return
+        if self.vault(rest) or self.stream(rest):
+            return
         head, _, tail = rest.partition("/")
         plain = {"status/leader": "127.0.0.1:8300", "status/peers": ["127.0.0.1:8300"], "catalog/nodes": None,
                  "catalog/services": {"web": []}, "regions": ["global"]}
@@ -209,6 +226,117 @@ class Handler(BaseHTTPRequestHandler):
         else:
             self.answer(404, "", None)
 
+    def vault(self, rest):
+        token = self.headers.get("X-Vault-Token")
+        if rest == "auth/token/lookup-self":
+            if token:
+                self.value({"data": {"id": token, "display_name": "me", "ttl": 60}})
+            else:
+                self.answer(403, '{"errors":["permission denied"]}', "application/json")
+        elif rest == "sys/policies/acl/refused":
+            self.answer(403, '{"errors":["1 error occurred:\\n\\t* permission denied\\n\\n"]}', "application/json")
+        elif rest == "database/creds/ci":
+            self.value({"lease_id": "database/creds/ci/1", "data": {"username": "v-ci", "password": "p4ssw0rd-of-ci"}})
+        elif "X-Vault-Request" in self.headers and rest.startswith("kv") and self.command in ("POST", "DELETE"):
+            self.answer(204, "", None)
+        elif rest in ("kv/a", "team/kv/a"):
+            self.value({"data": {"password": "hunter2-and-more", "pin": 123456, "short": "ab", "none": "", "on": True,
+                                 "list": ["one-of-two", "two-of-two"]}})
+        elif rest == "identity/entity/name/me":
+            self.value({"data": {"name": "me"}})
+        elif rest.startswith("gone/"):
+            self.answer(404, '{"errors":["no handler for route \\"%s\\". route entry not found."]}' % rest, "application/json")
+        elif rest == "identity/lookup/entity":
+            self.answer(204, "", None)
+        elif rest.startswith("secret/data/deleted"):
+            self.answer(404, '{"data":{"data":null,"metadata":{"version":2,"destroyed":false}}}', "application/json")
+        elif rest.startswith("secret/data/none"):
+            self.answer(404, '{"errors":[]}\n', "application/json")
+        elif rest == "sys/health":
+            self.value({"sealed": True}, status=503)
+        elif rest == "sys/key-status":
+            self.answer(503, '{"errors":["error performing token check: Vault is sealed"]}', "application/json")
+        elif rest == "auth/token/create":
+            self.value({"auth": {"client_token": "s.new-token-for-you", "accessor": "acc-1"}})
+        elif rest == "sys/generate-root/attempt":
+            self.value({"nonce": "n", "otp": "one-time-pass", "encoded_token": ""})
+        elif rest == "operator/keyring":
+            self.value([{"WAN": False, "Keys": {"Z29zc2lwLWtleS1vZi10aGlz": 1}}])
+        elif rest.startswith("var/"):
+            self.value({"Path": rest[4:], "Items": {"db_password": "nomad-kept-secret"}})
+        else:
+            return False
+        return True
+
+    # Streams: no length, in pieces that end where they like. agent/monitor?loglevel=endless writes until it is stopped.
+
+    def begin(self, kind="application/json"):
+        self.send_response(200)
+        self.send_header("Content-Type", kind)
+        self.end_headers()
+        self.close_connection = True
+
+    def pieces(self, text, size=7):
+        for at in range(0, len(text), size):
+            self.wfile.write(text[at:at + size].encode())
+            self.wfile.flush()
+
+    def stream(self, rest):
+        level = self.query.get("loglevel")
+        if rest == "agent/monitor" and level == "endless":
+            self.begin("text/plain")
+            try:
+                while True:
+                    self.sent["monitor"] += self.wfile.write(b"a line of the log, of some length\n" * 1000)
+            except OSError:
+                self.sent["closed"] += 1
+        elif rest == "agent/monitor" and level == "silent":
+            self.begin("text/plain")
+            self.wfile.write(b"one\n")
+            time.sleep(5)
+        elif rest == "agent/monitor" and level == "broken":
+            self.send_response(200)
+            self.send_header("Content-Length", "1000")
+            self.end_headers()
+            self.wfile.write(b"one\ntw")
+            self.close_connection = True
+        elif rest == "agent/monitor" and level == "none":
+            self.answer(403, "Permission denied")
+        elif rest == "agent/monitor":
+            self.begin("text/plain")
+            self.pieces("2026 [INFO] one\r\n2026 [WARN] {two}\n\nlast")
+        elif rest.startswith("client/fs/logs/"):
+            self.begin()
+            if "plain" in self.query:
+                self.pieces('{"a": "line of the program\'s own"}\nsecond\n')
+            else:
+                for part in ("first li", 'ne\nsecond {\\"line\n', "third"):
+                    data = base64.b64encode(part.encode()).decode()
+                    self.pieces(json.dumps({"File": "x.0", "Offset": 3, "Data": data}))
+                    self.pieces("{}")
+                self.pieces(json.dumps({"FileEvent": "file deleted"}))
+        elif rest == "catalog/service/watched":  # changes at 5 and 9; then its server is restored from a snapshot
+            index = int(self.query.get("index", 0))
+            after = {0: 5, 5: 5, 9: 3, 3: 4}[index]
+            if index == 5 and self.busy["watched"]:
+                after = 9
+            self.busy["watched"] += index == 5
+            self.value([{"ServiceID": "at-%d" % after}], index=after)
+        elif rest == "catalog/service/gone":
+            self.answer(404, "", None, [("X-Consul-Index", "8")])
+        elif rest == "event/stream":
+            self.begin()
+            self.pieces('{"Index":1,"Events":[{"Key":"a \\"}{ b"}]}\n{}\n{"Index":2,"Events":[]}\n')
+        elif rest in ("snapshot", "operator/snapshot") and self.command == "GET":
+            self.begin("application/x-gzip")
+            for _ in range(800):
+                self.wfile.write(b"s" * 100000)
+        elif rest == "snapshot":
+            self.answer(200, "", None)
+        else:
+            return False
+        return True
+
     def consul_key(self, key):
         found = {k: v for k, v in self.store.items() if k.startswith(key)} if "recurse" in self.query else \
             {k: v for k, v in self.store.items() if k == key}
@@ -232,6 +360,7 @@ class Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 256
     recorded = {}
+    in_order = False
 
     def handle_error(self, *_):
         pass
@@ -243,8 +372,9 @@ def main():
     for argument in arguments:
         if argument.startswith("--replay="):
             with open(argument[9:], encoding="utf-8") as lines:
-                for exchange in map(json.loads, lines):  # the first answer to a request counts
-                    server.recorded.setdefault((exchange["method"], exchange["path"]), exchange)
+                for exchange in map(json.loads, lines):
+                    server.recorded.setdefault(key(exchange["method"], exchange["path"]), collections.deque()).append(exchange)
+    server.in_order = "--in-order" in arguments
     if "--tls" in arguments:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         at = arguments.index("--tls")
