@@ -149,14 +149,19 @@ local function find_in_catalog(p)
   return false, seen .. ", not at " .. p.address
 end
 
--- Nomad's view: a node of this address that takes work.
+-- Nomad's view: the node of this very agent takes work. By its id: where a data folder has moved, an older node of the
+-- same name and address stays on the list for a while.
 local function find_in_nodes(p)
-  local seen = "no node with address " .. p.address
-  for _, node in ipairs(agents.nomad(p.address).nodes.list_nodes()) do
-    if node.Address == p.address and node.Status == "ready" then return node end
-    if node.Address == p.address then seen = ("node %s is %s"):format(node.Name, node.Status) end
+  local nomad_here = agents.nomad(p.address)
+  local client = nomad_here.agent.read_agent_self().stats.client
+  if not client then return false, "the Nomad agent of this host is no client" end
+  for _, node in ipairs(nomad_here.nodes.list_nodes()) do
+    local ready = node.ID == client.node_id and node.Status == "ready"
+    if ready and node.Address == p.address then return node end
+    if ready then return false, ("node %s is ready at %s, not at %s"):format(node.Name, node.Address, p.address) end
+    if node.ID == client.node_id then return false, ("node %s is %s"):format(node.Name, node.Status) end
   end
-  return false, seen
+  return false, "Nomad's servers do not know node " .. client.node_id
 end
 
 -- wait{}, and where it ends without, what to look at.

@@ -31,9 +31,12 @@ local function in_catalog(address)
 end
 
 local function in_nodes(address)
-  local found = {}
+  local found, known = {}, {}
   for _, node in ipairs(lab.nomad.nodes.list_nodes()) do
-    if node.Address == address and node.Status == "ready" then found[#found + 1] = node.Name end
+    local name = node.Address == address and node.Status == "ready" and node.Name
+    -- a real Nomad keeps the node of a folder that was left behind until its heartbeats are missed
+    if name and not known[name] then found[#found + 1] = name end
+    known[name or ""] = true
   end
   return found
 end
@@ -133,7 +136,9 @@ tap.test("dnsmasq forwards .consul to Consul, which knows the host", function()
   tap.equal(c1:sh "grep -c '^server=/consul/' /etc/dnsmasq.conf", "1")
   tap.equal(c1:sh "tail -n 1 /etc/dnsmasq.conf", "server=/consul/" .. lab.server() .. "#8600")
   tap.match(c1:sh "getent ahostsv4 c1.node.consul", "^" .. c1.address .. " ")
-  tap.match(c1:sh "getent ahostsv4 nomad-client.service.consul", "^10%.213%.77%.") -- three of those that there are
+  -- Consul names a service once its first check has passed: ten seconds with a real Nomad
+  tap.ok(wait { function() return c1:sh("getent ahostsv4 nomad-client.service.consul"):find "^10%.213%.77%." end,
+    timeout = "40s", every = "500ms", what = "nomad-client.service.consul" })
 end)
 
 tap.test("all three run and will after a boot", function()
