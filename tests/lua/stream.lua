@@ -71,7 +71,8 @@ tap.test("errors: refused, broken off, silent, closed", function()
   tap.match(tap.raises("usage", stream), "closed")
   local shared <close> = c.agent.monitor_agent { loglevel = "silent" }
   tap.equal(shared(), "one")
-  tap.match(tap.raises("usage", parallel, { function() shared() end, function() shared() end }), "another fiber reads this stream")
+  local function read() shared() end
+  tap.match(tap.raises("usage", parallel, { read, read }), "another fiber reads this stream")
   local down = consul { addr = "127.0.0.1:1" }
   tap.match(tap.raises("unreachable", down.agent.monitor_agent), "systemctl status consul")
 end)
