@@ -300,6 +300,20 @@ class Handler(BaseHTTPRequestHandler):
             self.end_headers()
             self.wfile.write(b"one\ntw")
             self.close_connection = True
+        elif rest == "agent/monitor" and level in ("wide", "object"):  # never ends a line, or an object
+            self.begin("text/plain")
+            try:
+                self.wfile.write(b"{" if level == "object" else b"")
+                while True:
+                    self.wfile.write(b'"aaaaaaaaaaaaaaaa"' * 4000)
+            except OSError:
+                pass
+        elif rest == "agent/monitor" and level == "garbage":
+            self.begin()
+            self.pieces('{"a": 1} {"a": }')
+        elif rest == "agent/monitor" and level == "deep":
+            self.begin()
+            self.pieces('{"a":' * 5000 + "1" + "}" * 5000, 1000)
         elif rest == "agent/monitor" and level == "none":
             self.answer(403, "Permission denied")
         elif rest == "agent/monitor":

@@ -69,8 +69,30 @@ tap.test("errors: refused, broken off, silent, closed", function()
   tap.raises("timeout", stream)
   stream:close()
   tap.match(tap.raises("usage", stream), "closed")
+  local shared <close> = c.agent.monitor_agent { loglevel = "silent" }
+  tap.equal(shared(), "one")
+  local function read() shared() end
+  tap.match(tap.raises("usage", parallel, { read, read }), "another fiber reads this stream")
   local down = consul { addr = "127.0.0.1:1" }
   tap.match(tap.raises("unreachable", down.agent.monitor_agent), "systemctl status consul")
+end)
+
+tap.test("a hostile stream: no end of a line or an object, no JSON, too deep", function()
+  local wide = c.agent.monitor_agent { loglevel = "wide" }
+  tap.equal(#wide(), 1 << 20)
+  wide:close()
+  local function read(level)
+    local count = 0
+    local err = tap.raises("invalid", function()
+      for _ in c.agent.monitor_agent { loglevel = level } do count = count + 1 end
+    end)
+    return tostring(err), count
+  end
+  tap.match(read "object", "larger than 16 MiB")
+  local err, count = read "garbage"
+  tap.match(err, "no JSON")
+  tap.equal(count, 1)
+  tap.match(read "deep", "no JSON")
 end)
 
 tap.test("streams are cancelled and left open without harm", function()

@@ -240,4 +240,25 @@ tap.test("--check: only reads leave, whichever function is called", function()
   tap.equal(predicted, changes)
 end)
 
+tap.test("a row that is not well formed ends the build", function()
+  local lines = {}
+  for line in io.lines "bindings/consul.tsv" do lines[#lines + 1] = line end
+  local function build(...)
+    local text = table.concat({ lines[1], ... }, "\n") .. "\n"
+    local run = host.run { "awk", "-f", "bindings/rows.awk", stdin = text, reads = true, ok = { 0, 1 } }
+    return run.code, run.stdout .. run.stderr
+  end
+  tap.equal((build(lines[2], lines[3])), 0)
+  local function refuses(why, ...)
+    local code, said = build(...)
+    tap.equal(code, 1)
+    tap.match(said, why)
+  end
+  refuses("is there twice", lines[2], lines[3], lines[2])
+  refuses("columns, not 13", (lines[2]:gsub("\t", "", 1)))
+  refuses("none of read, change, creates", (lines[2]:gsub("\tcreates\t", "\tboth\t")))
+  refuses("PUT is no read", (lines[2]:gsub("\tcreates\t", "\tread\t")))
+  refuses("returns page", (lines[2]:gsub("\tjson\t", "\tpage\t")))
+end)
+
 tap.finish()
