@@ -148,18 +148,21 @@ int systemd_follow(lua_State *L)
 
 static const struct binding_function functions[] = {
     {"running", systemd_running,
-     "systemd.running{unit..., fresh={}, stable=\"5s\", timeout=\"60s\"} -> {changed=, before=, after=}",
+     "systemd.running{unit..., fresh={}, validate={}, stable=\"5s\", timeout=\"60s\"} -> {changed=, before=, "
+     "after=}",
      "Units are active and stay so. \"nomad\" means nomad.service. A unit is restarted when a path in fresh "
-     "changed "
-     "(by ctime) after its process started, and started when it is not active; one that is on its way up is "
+     "changed (by "
+     "ctime) after its process started, and started when it is not active; one that is on its way up is "
      "waited for. "
-     "stable: for so long it must keep its process, 0 turns that off; one that was active for longer already "
-     "is not "
-     "watched. timeout: for coming up. A changed unit file is read anew (daemon-reload). Raises \"failed\" "
-     "or "
-     "\"timeout\" with the unit's journal since then, \"not-found\" for a unit that does not exist, "
-     "\"invalid\" for a "
-     "masked one. See systemctl(1).",
+     "validate: a command, such as {\"dnsmasq\", \"--test\"}, that must end with 0 before anything is "
+     "started or "
+     "restarted. stable: for so long it must keep its process, 0 turns that off; one that was active for "
+     "longer "
+     "already is not watched. timeout: for coming up. A changed unit file is read anew (daemon-reload). "
+     "Raises "
+     "\"failed\" or \"timeout\" with the unit's journal since then, \"not-found\" for a unit that does not "
+     "exist, "
+     "\"invalid\" for a masked one and for what validate refuses. See systemctl(1).",
      NULL},
     {"stopped", systemd_stopped, "systemd.stopped{unit..., timeout=\"2m\"} -> {changed=, before=, after=}",
      "Units are not active. Raises \"not-found\" for a unit that does not exist.", NULL},

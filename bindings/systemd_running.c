@@ -23,6 +23,7 @@ static const char *const action_names[] = {"", "start", "restart", "daemon-reloa
 struct running {
     struct systemd call;
     const char **fresh;
+    const char **validate; /* asked before anything is started or restarted; may be NULL */
     uint64_t stable_ms, timeout_ms;
     struct unit_state *baseline; /* what the watch compares with */
 };
@@ -242,6 +243,49 @@ static void describe(struct running *running, struct unit *unit)
     }
 }
 
+/* ---- asking the checker ---- */
+
+/* Under --check: the first of the files in `fresh` that is only predicted, or NULL. */
+static const char *predicted_file(struct running *running)
+{
+    lua_State *L = running->call.L;
+    for (const char **path = running->fresh; path && *path; path++)
+        if (overlay_get(L, running->call.host, "file", *path)) {
+            lua_pop(L, 1);
+            return *path;
+        }
+    return NULL;
+}
+
+/* [-0, +0, v] A service that runs is not stopped for a configuration that its own program refuses. */
+static void validate(struct running *running)
+{
+    struct systemd *call = &running->call;
+    bool needed = false;
+    for (size_t i = 0; i < call->count; i++)
+        needed = needed || call->units[i].action == START || call->units[i].action == RESTART;
+    if (!running->validate || !needed)
+        return;
+    const char *program = running->validate[0], *predicted = predicted_file(running);
+    if (predicted) {
+        report_warning(call->L, OP ": %s was not run: %s is only predicted", program, predicted);
+        return;
+    }
+    struct host_command command = {.argv = running->validate, .timeout_ms = running->timeout_ms};
+    if (host_check(call->host, &command, NULL, &call->failure))
+        return;
+    if (call->check && strcmp(call->failure.kind, "not-found") == 0) {
+        report_warning(call->L, OP ": %s was not run: it is not installed yet", program);
+        return;
+    }
+    if (strcmp(call->failure.kind, "exit") == 0) {
+        failure_set(&call->failure, "invalid", OP, "%s refuses the configuration: %s", program,
+                    call->failure.message);
+        failure_hint(&call->failure, "mend the file that it names; no unit was touched");
+    }
+    failure_raise(call->L, &call->failure);
+}
+
 /* ---- making it so ---- */
 
 /* Starts or restarts and waits until it is up. */
@@ -295,17 +339,19 @@ static void make(struct running *running, struct unit *unit)
 
 int systemd_running(lua_State *L)
 {
-    static const char *const options[] = {"fresh", "stable", "timeout", NULL};
+    static const char *const options[] = {"fresh", "stable", "timeout", "validate", NULL};
     struct running running = {0};
     struct systemd *call = &running.call;
     systemd_open(L, OP, options, call);
     running.fresh = argument_list(L, 1, OP, "fresh");
+    running.validate = argument_list(L, 1, OP, "validate");
     running.stable_ms = (uint64_t)argument_duration(L, 1, OP, "stable", STABLE_MS);
     running.timeout_ms = (uint64_t)argument_duration(L, 1, OP, "timeout", TIMEOUT_MS);
     running.baseline = scratch_zeroed(call->scratch, call->count, sizeof *running.baseline);
     systemd_look(call);
     for (size_t i = 0; i < call->count; i++)
         call->units[i].action = decide(&running, &call->units[i]);
+    validate(&running);
     for (size_t i = 0; i < call->count; i++)
         describe(&running, &call->units[i]);
     for (size_t i = 0; i < call->count; i++)

@@ -1,10 +1,9 @@
 /* HTTP exchanges on the event loop: libcurl's multi-socket interface, libuv underneath, fibers above. */
-#include "transfer.h"
+#include "transfer_attempt.h"
 
 #include "fiber.h"
 
 #include <ctype.h>
-#include <curl/curl.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -15,207 +14,10 @@
 #include <time.h>
 #include <unistd.h>
 
-#define KEPT_CONNECTIONS       256
-#define CONNECTIONS_A_HOST     128 /* Consul refuses a client's 201st */
-#define SPARE_HANDLES          16
-#define HEADER_LIMIT           ((size_t)256 << 10)
-#define FIRST_BACKOFF_MS       250
-#define LONGEST_BACKOFF_MS     5000
-#define LOOK_AT_CERTIFICATE_MS 3000
-#define STREAM_WINDOW          ((size_t)256 << 10) /* what is kept of a stream at most, and one piece more */
-
-/* A socket of curl's that libuv watches. */
-struct watch {
-    uv_poll_t poll;
-    curl_socket_t socket;
-    int events; /* what curl waits for */
-    struct transfers *transfers;
-    struct watch *next, **link;
-};
-
-struct transfers {
-    struct runtime *runtime;
-    CURLM *multi;
-    uv_timer_t timer;
-    struct watch *watches;
-    struct transfer *active;
-    CURL *spare[SPARE_HANDLES];
-    unsigned spare_count;
-};
-
-/* One attempt. On the heap: what is left of it when the program ends is found through `active`. */
-struct transfer {
-    CURL *easy;
-    struct fiber *fiber;
-    const struct transfer_request *request;
-    struct transfer_answer *answer;
-    struct curl_slist *headers, *connect_to;
-    char *url; /* with server_name in the place of the host, or NULL */
-    size_t header_bytes, body_bytes, body_sent;
-    bool done, too_large;
-    struct transfer_stream *stream; /* whose body it is, or NULL */
-    int write_error;
-    CURLcode result;
-    char error[CURL_ERROR_SIZE];
-    struct transfer *next, **link;
-};
-
-/* Who reads an answer piece by piece. It may outlive its transfer, when the program ends. */
-struct transfer_stream {
-    struct transfers *transfers;
-    struct transfer *transfer; /* NULL: closed */
-    struct transfer_request request;
-    struct transfer_answer answer;
-    struct buffer pending; /* what came and was not read yet */
-    bool has_head, paused;
-};
-
-/* --- the loop's side: sockets and the timer ------------------------------------------------------------------ */
-
-static void wake(const struct transfer *transfer)
-{
-    if (transfer->fiber) /* nobody waits for a stream between two reads */
-        fiber_wake(transfer->fiber);
-}
-
-/* Which requests ended? Wakes their fibers; no more, for this runs inside callbacks of the loop. */
-static void collect_ended(struct transfers *transfers)
-{
-    int left;
-    const CURLMsg *message;
-    while ((message = curl_multi_info_read(transfers->multi, &left))) {
-        struct transfer *transfer = NULL;
-        if (message->msg != CURLMSG_DONE)
-            continue;
-        curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, (char **)&transfer);
-        transfer->result = message->data.result;
-        transfer->done = true;
-        wake(transfer);
-    }
-}
-
-static void drive(struct transfers *transfers, curl_socket_t socket, int events)
-{
-    int running;
-    curl_multi_socket_action(transfers->multi, socket, events, &running);
-    collect_ended(transfers);
-}
-
-static void on_ready(uv_poll_t *poll, int status, int events)
-{
-    struct watch *watch = poll->data;
-    int flags = 0;
-    if (status <
-        0) /* libuv stops watching a socket with an error; curl finds out which by reading and writing */
-        flags = CURL_CSELECT_IN | CURL_CSELECT_OUT;
-    if (events & UV_READABLE)
-        flags |= CURL_CSELECT_IN;
-    if (events & UV_WRITABLE)
-        flags |= CURL_CSELECT_OUT;
-    drive(watch->transfers, watch->socket,
-          flags); /* may close the watch; its memory goes in the next round */
-    if (status < 0 && !uv_is_closing((uv_handle_t *)poll))
-        uv_poll_start(poll, watch->events, on_ready);
-}
-
-static void on_timeout(uv_timer_t *timer)
-{
-    drive(timer->data, CURL_SOCKET_TIMEOUT, 0);
-}
-
-static void on_watch_closed(uv_handle_t *handle)
-{
-    free(handle->data);
-}
-
-static void watch_close(struct watch *watch)
-{
-    *watch->link = watch->next;
-    if (watch->next)
-        watch->next->link = watch->link;
-    uv_close((uv_handle_t *)&watch->poll, on_watch_closed);
-}
-
-static struct watch *watch_open(struct transfers *transfers, curl_socket_t socket)
-{
-    struct watch *watch = allocate_zeroed(1, sizeof *watch);
-    if (uv_poll_init_socket(&transfers->runtime->loop, &watch->poll, socket) != 0) {
-        free(watch);
-        return NULL;
-    }
-    watch->poll.data = watch;
-    watch->socket = socket;
-    watch->transfers = transfers;
-    watch->next = transfers->watches;
-    watch->link = &transfers->watches;
-    if (watch->next)
-        watch->next->link = &watch->next;
-    transfers->watches = watch;
-    return watch;
-}
-
-/* curl says which sockets it waits for. This comes during curl_multi_cleanup too. */
-static int on_socket(CURL *easy, curl_socket_t socket, int what, void *user, void *assigned)
-{
-    struct transfers *transfers = user;
-    struct watch *watch = assigned;
-    (void)easy;
-    if (what == CURL_POLL_REMOVE) {
-        if (watch) {
-            curl_multi_assign(transfers->multi, socket, NULL);
-            watch_close(watch);
-        }
-        return 0;
-    }
-    if (!watch) {
-        watch = watch_open(transfers, socket);
-        if (!watch)
-            return -1;
-        curl_multi_assign(transfers->multi, socket, watch);
-    }
-    watch->events = (what & CURL_POLL_IN ? UV_READABLE : 0) | (what & CURL_POLL_OUT ? UV_WRITABLE : 0);
-    return uv_poll_start(&watch->poll, watch->events, on_ready) == 0 ? 0 : -1;
-}
-
-static int on_timer(CURLM *multi, long ms, void *user)
-{
-    struct transfers *transfers = user;
-    (void)multi;
-    if (uv_is_closing((uv_handle_t *)&transfers->timer))
-        return 0;
-    if (ms < 0)
-        uv_timer_stop(&transfers->timer);
-    else
-        uv_timer_start(&transfers->timer, on_timeout, (uint64_t)ms, 0);
-    return 0;
-}
-
-/* The first request makes all this: a run without HTTP does not pay for it. */
-static struct transfers *transfers_of(struct runtime *runtime)
-{
-    if (runtime->transfers)
-        return runtime->transfers;
-    if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
-        return NULL;
-    struct transfers *transfers = allocate_zeroed(1, sizeof *transfers);
-    transfers->runtime = runtime;
-    transfers->multi = curl_multi_init();
-    if (!transfers->multi || uv_timer_init(&runtime->loop, &transfers->timer) != 0) {
-        curl_multi_cleanup(transfers->multi);
-        free(transfers);
-        curl_global_cleanup();
-        return NULL;
-    }
-    transfers->timer.data = transfers;
-    curl_multi_setopt(transfers->multi, CURLMOPT_SOCKETFUNCTION, on_socket);
-    curl_multi_setopt(transfers->multi, CURLMOPT_SOCKETDATA, transfers);
-    curl_multi_setopt(transfers->multi, CURLMOPT_TIMERFUNCTION, on_timer);
-    curl_multi_setopt(transfers->multi, CURLMOPT_TIMERDATA, transfers);
-    curl_multi_setopt(transfers->multi, CURLMOPT_MAXCONNECTS, (long)KEPT_CONNECTIONS);
-    curl_multi_setopt(transfers->multi, CURLMOPT_MAX_HOST_CONNECTIONS, (long)CONNECTIONS_A_HOST);
-    runtime->transfers = transfers;
-    return transfers;
-}
+#define HEADER_LIMIT       ((size_t)256 << 10)
+#define FIRST_BACKOFF_MS   250
+#define LONGEST_BACKOFF_MS 5000
+#define STREAM_WINDOW      ((size_t)256 << 10) /* what is kept of a stream at most, and one piece more */
 
 /* --- one attempt: what curl asks for and delivers ------------------------------------------------------------ */
 
@@ -249,7 +51,7 @@ static size_t on_piece(struct transfer *transfer, const char *bytes, size_t leng
         return CURL_WRITEFUNC_PAUSE; /* the same bytes come again */
     }
     buffer_append(&stream->pending, bytes, length);
-    wake(transfer);
+    transfer_wake(transfer);
     return length;
 }
 
@@ -315,7 +117,7 @@ static size_t on_header(char *bytes, size_t size, size_t count, void *user)
     }
     if (transfer->stream && length <= 2 && answer->status >= 200) {
         transfer->stream->has_head = true;
-        wake(transfer);
+        transfer_wake(transfer);
     }
     const char *colon = memchr(bytes, ':', length);
     if (!colon)
@@ -348,108 +150,6 @@ static int on_seek(void *user, curl_off_t offset, int origin)
         return CURL_SEEKFUNC_CANTSEEK;
     transfer->body_sent = (size_t)offset;
     return CURL_SEEKFUNC_OK;
-}
-
-/* --- URLs ---------------------------------------------------------------------------------------------------- */
-
-static char *url_part(CURLU *url, CURLUPart part)
-{
-    char *text = NULL;
-    if (curl_url_get(url, part, &text, part == CURLUPART_PORT ? CURLU_DEFAULT_PORT : 0) != CURLUE_OK)
-        return NULL;
-    return text;
-}
-
-void transfer_hide_password(struct redactor *redactor, const char *url)
-{
-    CURLU *parsed = curl_url();
-    char *user = NULL, *password = NULL;
-    if (parsed && curl_url_set(parsed, CURLUPART_URL, url, CURLU_NON_SUPPORT_SCHEME) == CURLUE_OK &&
-        curl_url_get(parsed, CURLUPART_PASSWORD, &password, CURLU_URLDECODE) == CURLUE_OK && password) {
-        redactor_add(redactor, password, strlen(password));
-        /* "https://TOKEN:@host/": then the user is the secret. */
-        if (!*password && curl_url_get(parsed, CURLUPART_USER, &user, CURLU_URLDECODE) == CURLUE_OK && user)
-            redactor_add(redactor, user, strlen(user));
-    }
-    curl_free(user);
-    curl_free(password);
-    curl_url_cleanup(parsed);
-}
-
-void transfer_show_url(const char *url, struct buffer *out)
-{
-    CURLU *parsed = curl_url();
-    char *text = NULL;
-    if (parsed && curl_url_set(parsed, CURLUPART_URL, url, 0) == CURLUE_OK) {
-        curl_url_set(parsed, CURLUPART_USER, NULL, 0);
-        curl_url_set(parsed, CURLUPART_PASSWORD, NULL, 0);
-        text = url_part(parsed, CURLUPART_URL);
-    }
-    buffer_append_text(out, text ? text : "(not a URL)");
-    curl_free(text);
-    curl_url_cleanup(parsed);
-}
-
-bool transfer_is_loopback(const char *url)
-{
-    CURLU *parsed = curl_url();
-    char *host = NULL;
-    if (parsed && curl_url_set(parsed, CURLUPART_URL, url, 0) == CURLUE_OK)
-        host = url_part(parsed, CURLUPART_HOST);
-    bool loopback = host && (strcasecmp(host, "localhost") == 0 || strncmp(host, "127.", 4) == 0 ||
-                             strcmp(host, "[::1]") == 0);
-    curl_free(host);
-    curl_url_cleanup(parsed);
-    return loopback;
-}
-
-/* "10.0.0.1:8500", or the path of the Unix socket: who did not answer. */
-static void show_peer(const struct transfer_request *request, char *out, size_t size)
-{
-    CURLU *url = curl_url();
-    char *host = NULL, *port = NULL;
-    if (url && curl_url_set(url, CURLUPART_URL, request->url, 0) == CURLUE_OK) {
-        host = url_part(url, CURLUPART_HOST);
-        port = url_part(url, CURLUPART_PORT);
-    }
-    if (request->target.unix_socket)
-        snprintf(out, size, "%s", request->target.unix_socket);
-    else
-        snprintf(out, size, "%s:%s", host ? host : "?", port ? port : "?");
-    curl_free(host);
-    curl_free(port);
-    curl_url_cleanup(url);
-}
-
-/* curl verifies the certificate against the URL's host: where another name must be in it, that name goes into the
- * URL, and the connection to where the URL said. */
-static void name_server(struct transfer *transfer)
-{
-    const struct transfer_request *request = transfer->request;
-    CURLU *url = curl_url();
-    char *host = NULL, *port = NULL, *text = NULL;
-    struct buffer line = {0};
-    if (!url || curl_url_set(url, CURLUPART_URL, request->url, 0) != CURLUE_OK)
-        goto done;
-    host = url_part(url, CURLUPART_HOST);
-    port = url_part(url, CURLUPART_PORT);
-    if (!host || !port || curl_url_set(url, CURLUPART_HOST, request->target.server_name, 0) != CURLUE_OK)
-        goto done;
-    text = url_part(url, CURLUPART_URL);
-    if (!text)
-        goto done;
-    transfer->url = copy_text(text);
-    buffer_format(&line, "%s:%s:%s:%s", request->target.server_name, port, host, port);
-    transfer->connect_to = curl_slist_append(NULL, buffer_text(&line));
-    buffer_clear(&line);
-    buffer_format(&line, "Host: %s:%s", host, port);
-    transfer->headers = curl_slist_append(transfer->headers, buffer_text(&line));
-done:
-    buffer_free(&line);
-    curl_free(text);
-    curl_free(host);
-    curl_free(port);
-    curl_url_cleanup(url);
 }
 
 /* --- setting up an attempt ----------------------------------------------------------------------------------- */
@@ -545,12 +245,12 @@ static void set_common(CURL *easy, const char *url, uint64_t connect_timeout_ms)
                      (long)(connect_timeout_ms ? connect_timeout_ms : TRANSFER_CONNECT_TIMEOUT_MS));
 }
 
-static void set_up(struct transfer *transfer)
+void transfer_set_up(struct transfer *transfer)
 {
     const struct transfer_request *request = transfer->request;
     CURL *easy = transfer->easy;
     if (request->target.server_name)
-        name_server(transfer);
+        transfer_name_server(transfer);
     add_headers(transfer);
     set_common(easy, transfer->url ? transfer->url : request->url, request->connect_timeout_ms);
     set_target(easy, &request->target, request->url);
@@ -568,7 +268,7 @@ static void set_up(struct transfer *transfer)
 
 /* --- the life of an attempt ---------------------------------------------------------------------------------- */
 
-static struct transfer *transfer_new(struct transfers *transfers)
+struct transfer *transfer_new(struct transfers *transfers)
 {
     CURL *easy = transfers->spare_count > 0 ? transfers->spare[--transfers->spare_count] : curl_easy_init();
     if (!easy)
@@ -592,7 +292,7 @@ static void free_headers(struct curl_slist *headers)
     curl_slist_free_all(headers);
 }
 
-static void transfer_free(struct transfers *transfers, struct transfer *transfer)
+void transfer_free(struct transfers *transfers, struct transfer *transfer)
 {
     curl_multi_remove_handle(transfers->multi, transfer->easy);
     curl_easy_reset(transfer->easy);
@@ -612,7 +312,7 @@ static void transfer_free(struct transfers *transfers, struct transfer *transfer
 }
 
 /* Starts it and waits for its end. Anything but WAIT_WOKEN: it did not end. */
-static enum wait_outcome run(struct transfers *transfers, struct transfer *transfer, uint64_t deadline)
+enum wait_outcome transfer_run(struct transfers *transfers, struct transfer *transfer, uint64_t deadline)
 {
     struct runtime *runtime = transfers->runtime;
     if (curl_multi_add_handle(transfers->multi, transfer->easy) != CURLM_OK) {
@@ -620,7 +320,7 @@ static enum wait_outcome run(struct transfers *transfers, struct transfer *trans
         transfer->result = CURLE_FAILED_INIT;
         return WAIT_WOKEN;
     }
-    drive(transfers, CURL_SOCKET_TIMEOUT, 0); /* begin now, not in the loop's next round */
+    transfers_drive(transfers, CURL_SOCKET_TIMEOUT, 0); /* begin now, not in the loop's next round */
     while (!transfer->done) {
         uint64_t now = runtime_now(runtime);
         enum wait_outcome outcome = now < deadline ? fiber_suspend(runtime, deadline - now) : WAIT_TIMEOUT;
@@ -630,159 +330,6 @@ static enum wait_outcome run(struct transfers *transfers, struct transfer *trans
     return WAIT_WOKEN;
 }
 
-/* --- failures ------------------------------------------------------------------------------------------------ */
-
-/* What a certificate that did not verify says of itself: "CN = x, issued by CN = y, until DATE". A second handshake
- * without verification reads it; no request is sent over it. Empty where it cannot be had. */
-static void look_at_certificate(struct transfers *transfers, const struct transfer_request *request,
-                                struct buffer *out)
-{
-    struct transfer_answer answer = {0};
-    struct transfer_request look = *request;
-    struct curl_certinfo *chain = NULL;
-    look.target.insecure = true;
-    look.target.user = NULL;
-    look.header_count = 0;
-    struct transfer *transfer = transfer_new(transfers);
-    if (!transfer)
-        return;
-    transfer->request = &look;
-    transfer->answer = &answer;
-    set_up(transfer);
-    curl_easy_setopt(transfer->easy, CURLOPT_CONNECT_ONLY, 1L);
-    curl_easy_setopt(transfer->easy, CURLOPT_CERTINFO, 1L);
-    if (run(transfers, transfer, runtime_now(transfers->runtime) + LOOK_AT_CERTIFICATE_MS) == WAIT_WOKEN &&
-        transfer->result == CURLE_OK &&
-        curl_easy_getinfo(transfer->easy, CURLINFO_CERTINFO, &chain) == CURLE_OK && chain->num_of_certs > 0) {
-        static const char *const parts[][2] = {{"Subject:", "subject "},
-                                               {"X509v3 Subject Alternative Name:", ", for "},
-                                               {"Issuer:", ", issued by "},
-                                               {"Expire date:", ", until "}};
-        for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++)
-            for (struct curl_slist *line = chain->certinfo[0]; line; line = line->next)
-                if (strncmp(line->data, parts[i][0], strlen(parts[i][0])) == 0)
-                    buffer_format(out, "%s%.200s", parts[i][1], line->data + strlen(parts[i][0]));
-    }
-    transfer_free(transfers, transfer);
-    transfer_answer_free(&answer);
-}
-
-static bool fail_certificate(struct transfers *transfers, const struct transfer_request *request,
-                             const char *error, struct failure *failure)
-{
-    char peer[256];
-    struct buffer shown = {0};
-    const char *trusted = request->target.ca        ? request->target.ca
-                          : request->target.ca_path ? request->target.ca_path
-                                                    : "the system's authorities";
-    show_peer(request, peer, sizeof peer);
-    look_at_certificate(transfers, request, &shown);
-    failure_set(failure, "unreachable", request->op,
-                "the certificate of %s%s%s%s does not verify against %s: %s", peer, shown.length ? " (" : "",
-                buffer_text(&shown), shown.length ? ")" : "", trusted, error);
-    failure_hint(failure,
-                 "name the authority that issued it with ca=, or the name it is for with server_name=");
-    buffer_free(&shown);
-    return false;
-}
-
-static bool fail_timeout(const struct transfer_request *request, bool connected, uint64_t waited_ms,
-                         struct failure *failure)
-{
-    char peer[256];
-    show_peer(request, peer, sizeof peer);
-    failure_set(failure, "timeout", request->op,
-                connected ? "%s did not answer in full within %.1f s" : "no connection to %s within %.1f s",
-                peer, (double)waited_ms / 1000);
-    return false;
-}
-
-static bool fail_connect(const struct transfer *transfer, const char *peer, struct failure *failure)
-{
-    const struct transfer_request *request = transfer->request;
-    long number = 0;
-    curl_easy_getinfo(transfer->easy, CURLINFO_OS_ERRNO, &number);
-    failure_set(failure, "unreachable", request->op, "cannot connect to %s: %s", peer,
-                number ? strerror((int)number) : transfer->error);
-    if (number == ECONNREFUSED)
-        failure_hint(failure, "see whether the server runs and listens on that address");
-    return false;
-}
-
-/* The TLS errors that have a next step of their own. */
-static bool fail_tls(const struct transfer *transfer, const char *peer, struct failure *failure)
-{
-    const struct transfer_target *target = &transfer->request->target;
-    const char *op = transfer->request->op;
-    switch (transfer->result) {
-    case CURLE_SSL_CERTPROBLEM:
-        return failure_set(failure, "failed", op, "the client certificate %s (key %s) cannot be used: %s",
-                           target->cert ? target->cert : "?", target->key ? target->key : "in the same file",
-                           transfer->error);
-    case CURLE_SSL_CACERT_BADFILE:
-        return failure_set(failure, "failed", op, "the authorities in %s cannot be read: %s",
-                           target->ca        ? target->ca
-                           : target->ca_path ? target->ca_path
-                                             : "the system's store",
-                           transfer->error);
-    default:
-        failure_set(failure, "unreachable", op, "no TLS with %s: %s", peer, transfer->error);
-        if (strstr(transfer->error, "wrong version number"))
-            failure_hint(failure, "the server seems to speak plain http there");
-        else if (strstr(transfer->error, "alert"))
-            failure_hint(failure, "the server refused: it may want a client certificate (cert=, key=)");
-        return false;
-    }
-}
-
-/* Why the attempt ended without an answer. */
-static bool fail_result(struct transfers *transfers, const struct transfer *transfer, uint64_t waited_ms,
-                        struct failure *failure)
-{
-    const struct transfer_request *request = transfer->request;
-    const char *op = request->op;
-    const char *error = transfer->error[0] ? transfer->error : curl_easy_strerror(transfer->result);
-    char peer[256];
-    show_peer(request, peer, sizeof peer);
-    if (transfer->too_large)
-        return failure_set(failure, "invalid", op, "the answer of %s is larger than %zu bytes", peer,
-                           request->answer_limit ? request->answer_limit : TRANSFER_ANSWER_LIMIT);
-    switch (transfer->result) {
-    case CURLE_COULDNT_RESOLVE_HOST:
-    case CURLE_COULDNT_RESOLVE_PROXY:
-        failure_set(failure, "unreachable", op, "cannot reach %s: %s", peer, error);
-        failure_hint(failure, "check the name and this machine's DNS");
-        return false;
-    case CURLE_COULDNT_CONNECT:
-        return fail_connect(transfer, peer, failure);
-    case CURLE_OPERATION_TIMEDOUT:
-        return fail_timeout(request, false, waited_ms, failure);
-    case CURLE_PEER_FAILED_VERIFICATION:
-        return fail_certificate(transfers, request, error, failure);
-    case CURLE_SSL_CONNECT_ERROR:
-    case CURLE_SSL_CERTPROBLEM:
-    case CURLE_SSL_CACERT_BADFILE:
-        return fail_tls(transfer, peer, failure);
-    case CURLE_URL_MALFORMAT:
-        return failure_set(failure, "usage", op, "not a URL that can be asked: %s", error);
-    case CURLE_UNSUPPORTED_PROTOCOL: /* HTTP/0.9 and garbage; other schemes were refused before */
-    case CURLE_WEIRD_SERVER_REPLY:
-        return failure_set(failure, "invalid", op, "%s does not answer in HTTP: %s", peer, error);
-    case CURLE_WRITE_ERROR:
-        if (transfer->write_error)
-            return failure_errno(failure, transfer->write_error, op, "cannot write the answer of %s", peer);
-        /* fall through */
-    default:
-        failure_set(failure, "unreachable", op, "the exchange with %s broke off: %s", peer, error);
-        /* With TLS 1.3 the refusal comes after the handshake, and may be lost when the server closes at once. */
-        if (strstr(error, "certificate required"))
-            failure_hint(failure, "the server wants a client certificate: cert= and key=");
-        else if (strncmp(request->url, "https:", 6) == 0 && !request->target.cert)
-            failure_hint(failure, "perhaps the server wants a client certificate: cert= and key=");
-        return false;
-    }
-}
-
 /* --- the exchange: attempts, with pauses between them --------------------------------------------------------- */
 
 /* Control characters in a header would begin another one. */
@@ -790,7 +337,7 @@ static bool check_request(const struct transfer_request *request, struct failure
 {
     CURLU *url = curl_url();
     CURLUcode code = url ? curl_url_set(url, CURLUPART_URL, request->url, 0) : CURLUE_OUT_OF_MEMORY;
-    char *scheme = code == CURLUE_OK ? url_part(url, CURLUPART_SCHEME) : NULL;
+    char *scheme = code == CURLUE_OK ? transfer_url_part(url, CURLUPART_SCHEME) : NULL;
     bool web = scheme && (strcasecmp(scheme, "http") == 0 || strcasecmp(scheme, "https") == 0);
     curl_free(scheme);
     curl_url_cleanup(url);
@@ -846,17 +393,17 @@ static enum attempt attempt(struct transfers *transfers, const struct transfer_r
     }
     transfer->request = request;
     transfer->answer = answer;
-    set_up(transfer);
-    enum wait_outcome outcome = run(transfers, transfer, deadline);
+    transfer_set_up(transfer);
+    enum wait_outcome outcome = transfer_run(transfers, transfer, deadline);
     uint64_t waited = runtime_now(transfers->runtime) - started;
     if (outcome == WAIT_TIMEOUT) {
         curl_off_t connected = 0;
         curl_easy_getinfo(transfer->easy, CURLINFO_PRETRANSFER_TIME_T, &connected);
-        fail_timeout(request, connected > 0, waited, failure);
+        transfer_fail_timeout(request, connected > 0, waited, failure);
     } else if (outcome != WAIT_WOKEN)
         fiber_wait_failure(failure, outcome, request->op, waited);
     else if (transfer->result != CURLE_OK) {
-        fail_result(transfers, transfer, waited, failure);
+        transfer_fail_result(transfers, transfer, waited, failure);
         ended = transfer->result == CURLE_COULDNT_CONNECT ? ATTEMPT_AGAIN : ATTEMPT_FAILED;
     } else {
         int status = answer->status;
@@ -979,14 +526,14 @@ static bool await_head(struct transfer_stream *stream, uint64_t deadline, struct
         enum wait_outcome outcome = stream_wait(stream, deadline);
         uint64_t waited = runtime_now(stream->transfers->runtime) - started;
         if (outcome == WAIT_TIMEOUT)
-            return fail_timeout(&stream->request, true, waited, failure);
+            return transfer_fail_timeout(&stream->request, true, waited, failure);
         if (outcome != WAIT_WOKEN)
             return fiber_wait_failure(failure, outcome, stream->request.op, waited);
     }
     bool to_read = stream->has_head && stream->answer.status < 300; /* what broke off later is told then */
     return to_read || transfer->result == CURLE_OK ||
-           fail_result(stream->transfers, transfer, runtime_now(stream->transfers->runtime) - started,
-                       failure);
+           transfer_fail_result(stream->transfers, transfer,
+                                runtime_now(stream->transfers->runtime) - started, failure);
 }
 
 struct transfer_stream *transfer_stream_open(struct runtime *runtime, const struct transfer_request *request,
@@ -1006,14 +553,14 @@ struct transfer_stream *transfer_stream_open(struct runtime *runtime, const stru
     transfer->stream = stream;
     transfer->request = request;
     transfer->answer = &stream->answer;
-    set_up(transfer);
+    transfer_set_up(transfer);
     keep_request(stream, request);
     transfer->request = &stream->request;
     if (curl_multi_add_handle(transfers->multi, transfer->easy) != CURLM_OK) {
         transfer->done = true;
         transfer->result = CURLE_FAILED_INIT;
     } else
-        drive(transfers, CURL_SOCKET_TIMEOUT, 0);
+        transfers_drive(transfers, CURL_SOCKET_TIMEOUT, 0);
     uint64_t deadline = request->timeout_ms ? runtime_now(runtime) + request->timeout_ms : 0;
     if (await_head(stream, deadline, failure))
         return stream;
@@ -1039,11 +586,11 @@ enum transfer_piece transfer_stream_read(struct transfer_stream *stream, uint64_
         if (stream->paused) {
             stream->paused = false;
             curl_easy_pause(transfer->easy, CURLPAUSE_CONT); /* may deliver at once */
-            drive(stream->transfers, CURL_SOCKET_TIMEOUT, 0);
+            transfers_drive(stream->transfers, CURL_SOCKET_TIMEOUT, 0);
         } else if (transfer->done) {
             if (transfer->result == CURLE_OK)
                 return TRANSFER_END;
-            fail_result(stream->transfers, transfer, runtime_now(runtime) - started, failure);
+            transfer_fail_result(stream->transfers, transfer, runtime_now(runtime) - started, failure);
             return TRANSFER_FAILED;
         } else if (transfer->fiber) {
             failure_set(failure, "usage", op, "another fiber reads this stream");
@@ -1098,7 +645,7 @@ void transfers_free(struct runtime *runtime)
         curl_easy_cleanup(transfers->spare[--transfers->spare_count]);
     curl_multi_cleanup(transfers->multi); /* calls on_socket and on_timer */
     while (transfers->watches)
-        watch_close(transfers->watches);
+        transfers_unwatch(transfers->watches);
     uv_close((uv_handle_t *)&transfers->timer, on_timer_closed);
     curl_global_cleanup();
 }

@@ -121,7 +121,8 @@ local function forward_dns(p)
   file.line { "/etc/dnsmasq.conf", line = lines, matching = "^server=/consul/",
     validate = { "dnsmasq", "--test", "--conf-file=-" } }
   systemd.enabled { "dnsmasq" }
-  local started, problem = pcall(systemd.running, { "dnsmasq", fresh = { "/etc/dnsmasq.conf" }, stable = "2s" })
+  local started, problem = pcall(systemd.running, { "dnsmasq", fresh = { "/etc/dnsmasq.conf" },
+    validate = { "dnsmasq", "--test" }, stable = "2s" })
   if started then return end
   local resolved = systemd.status "systemd-resolved"
   if resolved and resolved.active == "active" and tostring(problem):find "in use" then

@@ -58,6 +58,23 @@ tap.test("a file in fresh restarts it, also one that a run before changed", func
   tap.equal(converges(quick("sleeper", "fresh='/etc/sleeper.conf'")).changes[1].after.action, "restart")
 end)
 
+tap.test("a checker that refuses leaves the unit as it is", function()
+  h:sh "touch /etc/sleeper.conf"
+  local before = h:sh "systemctl show -p MainPID,InvocationID sleeper"
+  local refusing = quick("sleeper", "fresh='/etc/sleeper.conf', validate={'sh', '-c', 'echo line 3 >&2; exit 1'}")
+  for _, flag in ipairs { "--check", "--json" } do
+    local result = h:run(refusing, flag)
+    tap.equal(result.failure.kind, "invalid")
+    tap.match(result.failure.message, "line 3")
+    tap.equal(result.list, {})
+  end
+  tap.equal(h:sh "systemctl show -p MainPID,InvocationID sleeper", before)
+  local real = converges(quick("sleeper", "fresh='/etc/sleeper.conf', validate={'true'}"))
+  tap.equal(real.changes[1].after.action, "restart")
+  -- nothing to do: nobody is asked
+  tap.equal(h:run(refusing).list, {})
+end)
+
 tap.test("a predicted file predicts the restart, once", function()
   local chunk = "file.present{ '/etc/sleeper.conf', content='b\\n' }" .. quick("sleeper", "fresh={'/etc/sleeper.conf'}")
   tap.equal(converges(chunk .. chunk).list, { "file.present /etc/sleeper.conf", "systemd.running sleeper.service" })

@@ -322,7 +322,13 @@ tap.test("configuration that the programs refuse: the package's file stays, no h
   local own = h:sh "sha256sum </etc/consul.d/consul.hcl"
   tap.equal(h:sh "dpkg -V consul", "", "the package's own consul.hcl")
   h:write("/root/lab/broken.hcl", 'data_dir = "/build/nomad"\nclient { enabled = \n')
-  is_error(h:join { set = { nomad_hcl = "/root/lab/broken.hcl" } },
+  local refused = h:join { set = { nomad_hcl = "/root/lab/broken.hcl" } }
+  if not h:sh("nomad config 2>&1"):find "validate" then -- a real Nomad before 1.3 says it at its start
+    is_error(refused, { 1, "w1", 'step "services"', "nomad.service", "RBRACE", "what to do: " })
+    h:reset()
+    return
+  end
+  is_error(refused,
     { 1, "w1", 'step "configuration"', "/etc/nomad.d/nomad.hcl", "nomad refuses",
       "what to do: .* left as it was; correct /root/lab/broken.hcl", lines = 5 })
   tap.ok(h:sh "sha256sum </etc/consul.d/consul.hcl" ~= own, "consul.hcl came first and is in place")

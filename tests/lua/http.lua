@@ -117,7 +117,8 @@ end)
 tap.test("download converges, checks, and leaves a wrong file alone", function()
   local path = os.tmpname()
   local zeros = "13f02f6d60f3c1ab3ac0b8d9ddd4b4b2d2a4b2d4e0c2e0d9b1d3e4f5a6b7c8d9"
-  local wanted = host.run { "sh", "-c", "head -c 100000 /dev/zero | tr '\\0' x | sha256sum | cut -c1-64", reads = true }.stdout:sub(1, 64)
+  local line = "head -c 100000 /dev/zero | tr '\\0' x | sha256sum | cut -c1-64"
+  local wanted = host.run { "sh", "-c", line, reads = true }.stdout:sub(1, 64)
   tap.equal(http.download { url .. "/big/100000", to = path, sha256 = wanted, mode = "0640" }.changed, true)
   tap.equal(#file.read(path), 100000)
   tap.equal(file.stat(path).mode, "0640")
@@ -138,7 +139,8 @@ end)
 local function certificates()
   local folder = host.run { "mktemp", "-d", reads = true }.stdout:match("%S+")
   host.run { "sh", "-ec", [[cd "$1"; exec 2>&1
-    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout ca.key -out ca.pem -days 2 -subj "/CN=Test authority"
+    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout ca.key -out ca.pem -days 2 \
+      -subj "/CN=Test authority"
     openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout key.pem -out csr.pem -subj "/CN=builder.test"
     printf 'subjectAltName=DNS:builder.test' > ext
     openssl x509 -req -in csr.pem -CA ca.pem -CAkey ca.key -CAcreateserial -out cert.pem -days 1 -extfile ext]],

@@ -1,0 +1,100 @@
+/* What the parts of transfer.c share: one attempt of an exchange, and the sockets that curl has open. */
+#ifndef MOONBOOK_TRANSFER_ATTEMPT_H
+#define MOONBOOK_TRANSFER_ATTEMPT_H
+
+#include "fiber.h"
+#include "transfer.h"
+
+#include <curl/curl.h>
+#include <stdint.h>
+
+#define SPARE_HANDLES 16 /* easy handles kept for the next request */
+
+/* A socket of curl's that libuv watches. */
+struct watch {
+    uv_poll_t poll;
+    curl_socket_t socket;
+    int events; /* what curl waits for */
+    struct transfers *transfers;
+    struct watch *next, **link;
+};
+
+struct transfers {
+    struct runtime *runtime;
+    CURLM *multi;
+    uv_timer_t timer;
+    struct watch *watches;
+    struct transfer *active;
+    CURL *spare[SPARE_HANDLES];
+    unsigned spare_count;
+};
+
+/* One attempt. On the heap: what is left of it when the program ends is found through `active`. */
+struct transfer {
+    CURL *easy;
+    struct fiber *fiber;
+    const struct transfer_request *request;
+    struct transfer_answer *answer;
+    struct curl_slist *headers, *connect_to;
+    char *url; /* with server_name in the place of the host, or NULL */
+    size_t header_bytes, body_bytes, body_sent;
+    bool done, too_large;
+    struct transfer_stream *stream; /* whose body it is, or NULL */
+    int write_error;
+    CURLcode result;
+    char error[CURL_ERROR_SIZE];
+    struct transfer *next, **link;
+};
+
+/* Who reads an answer piece by piece. It may outlive its transfer, when the program ends. */
+struct transfer_stream {
+    struct transfers *transfers;
+    struct transfer *transfer; /* NULL: closed */
+    struct transfer_request request;
+    struct transfer_answer answer;
+    struct buffer pending; /* what came and was not read yet */
+    bool has_head, paused;
+};
+
+/* Wakes the fiber that waits for it, if one does. */
+void transfer_wake(const struct transfer *transfer);
+
+/* Lets curl act on a socket and wakes whose exchange ended; callable from any fiber or callback of the loop. */
+void transfers_drive(struct transfers *transfers, curl_socket_t socket, int events);
+
+/* Ends the watch of a socket. */
+void transfers_unwatch(struct watch *watch);
+
+/* The runtime's transfers, made at the first request. */
+struct transfers *transfers_of(struct runtime *runtime);
+
+/* A part of a URL; curl_free it. NULL where it has none. */
+char *transfer_url_part(CURLU *url, CURLUPart part);
+
+/* "host:port" of a request, for messages. */
+void transfer_show_peer(const struct transfer_request *request, char *out, size_t size);
+
+/* Makes curl connect to the request's host but speak to server_name. */
+void transfer_name_server(struct transfer *transfer);
+
+/* Tells curl all that the request asks for. */
+void transfer_set_up(struct transfer *transfer);
+
+/* A new attempt with an easy handle; NULL where curl has none. */
+struct transfer *transfer_new(struct transfers *transfers);
+
+/* Takes it off the multi handle; no callback finds it afterwards. */
+void transfer_free(struct transfers *transfers, struct transfer *transfer);
+
+/* Waits until the attempt is done or the deadline (milliseconds of the clock) has passed. */
+enum wait_outcome transfer_run(struct transfers *transfers, struct transfer *transfer, uint64_t deadline);
+
+/* Describes a timeout. Returns false. */
+bool transfer_fail_timeout(const struct transfer_request *request, bool connected, uint64_t waited_ms,
+                           struct failure *failure);
+
+/* Describes why the attempt ended without an answer. Returns false. */
+bool transfer_fail_result(struct transfers *transfers, const struct transfer *transfer, uint64_t waited_ms,
+                          struct failure *failure);
+
+#endif

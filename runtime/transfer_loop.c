@@ -1,0 +1,155 @@
+/* The loop's side of HTTP: curl's sockets and its timer, watched by libuv. Callbacks only queue. */
+#include "transfer_attempt.h"
+
+#include "fiber.h"
+
+#include <fcntl.h>
+#include <stdlib.h>
+
+#define KEPT_CONNECTIONS   256
+#define CONNECTIONS_A_HOST 128 /* Consul refuses a client's 201st */
+
+void transfer_wake(const struct transfer *transfer)
+{
+    if (transfer->fiber) /* nobody waits for a stream between two reads */
+        fiber_wake(transfer->fiber);
+}
+
+/* Which requests ended? Wakes their fibers; no more, for this runs inside callbacks of the loop. */
+static void collect_ended(struct transfers *transfers)
+{
+    int left;
+    const CURLMsg *message;
+    while ((message = curl_multi_info_read(transfers->multi, &left))) {
+        struct transfer *transfer = NULL;
+        if (message->msg != CURLMSG_DONE)
+            continue;
+        curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, (char **)&transfer);
+        transfer->result = message->data.result;
+        transfer->done = true;
+        transfer_wake(transfer);
+    }
+}
+
+void transfers_drive(struct transfers *transfers, curl_socket_t socket, int events)
+{
+    int running;
+    curl_multi_socket_action(transfers->multi, socket, events, &running);
+    collect_ended(transfers);
+}
+
+static void on_ready(uv_poll_t *poll, int status, int events)
+{
+    struct watch *watch = poll->data;
+    int flags = 0;
+    if (status <
+        0) /* libuv stops watching a socket with an error; curl finds out which by reading and writing */
+        flags = CURL_CSELECT_IN | CURL_CSELECT_OUT;
+    if (events & UV_READABLE)
+        flags |= CURL_CSELECT_IN;
+    if (events & UV_WRITABLE)
+        flags |= CURL_CSELECT_OUT;
+    transfers_drive(watch->transfers, watch->socket,
+                    flags); /* may close the watch; its memory goes in the next round */
+    if (status < 0 && !uv_is_closing((uv_handle_t *)poll))
+        uv_poll_start(poll, watch->events, on_ready);
+}
+
+static void on_timeout(uv_timer_t *timer)
+{
+    transfers_drive(timer->data, CURL_SOCKET_TIMEOUT, 0);
+}
+
+static void on_watch_closed(uv_handle_t *handle)
+{
+    free(handle->data);
+}
+
+void transfers_unwatch(struct watch *watch)
+{
+    *watch->link = watch->next;
+    if (watch->next)
+        watch->next->link = watch->link;
+    uv_close((uv_handle_t *)&watch->poll, on_watch_closed);
+}
+
+static struct watch *watch_open(struct transfers *transfers, curl_socket_t socket)
+{
+    struct watch *watch = allocate_zeroed(1, sizeof *watch);
+    if (uv_poll_init_socket(&transfers->runtime->loop, &watch->poll, socket) != 0) {
+        free(watch);
+        return NULL;
+    }
+    watch->poll.data = watch;
+    watch->socket = socket;
+    watch->transfers = transfers;
+    watch->next = transfers->watches;
+    watch->link = &transfers->watches;
+    if (watch->next)
+        watch->next->link = &watch->next;
+    transfers->watches = watch;
+    return watch;
+}
+
+/* curl says which sockets it waits for. This comes during curl_multi_cleanup too. */
+static int on_socket(CURL *easy, curl_socket_t socket, int what, void *user, void *assigned)
+{
+    struct transfers *transfers = user;
+    struct watch *watch = assigned;
+    (void)easy;
+    if (what == CURL_POLL_REMOVE) {
+        if (watch) {
+            curl_multi_assign(transfers->multi, socket, NULL);
+            transfers_unwatch(watch);
+        }
+        return 0;
+    }
+    if (!watch) {
+        watch = watch_open(transfers, socket);
+        if (!watch)
+            return -1;
+        curl_multi_assign(transfers->multi, socket, watch);
+    }
+    watch->events = (what & CURL_POLL_IN ? UV_READABLE : 0) | (what & CURL_POLL_OUT ? UV_WRITABLE : 0);
+    return uv_poll_start(&watch->poll, watch->events, on_ready) == 0 ? 0 : -1;
+}
+
+static int on_timer(CURLM *multi, long ms, void *user)
+{
+    struct transfers *transfers = user;
+    (void)multi;
+    if (uv_is_closing((uv_handle_t *)&transfers->timer))
+        return 0;
+    if (ms < 0)
+        uv_timer_stop(&transfers->timer);
+    else
+        uv_timer_start(&transfers->timer, on_timeout, (uint64_t)ms, 0);
+    return 0;
+}
+
+/* The first request makes all this: a run without HTTP does not pay for it. */
+struct transfers *transfers_of(struct runtime *runtime)
+{
+    if (runtime->transfers)
+        return runtime->transfers;
+    if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
+        return NULL;
+    struct transfers *transfers = allocate_zeroed(1, sizeof *transfers);
+    transfers->runtime = runtime;
+    transfers->multi = curl_multi_init();
+    if (!transfers->multi || uv_timer_init(&runtime->loop, &transfers->timer) != 0) {
+        curl_multi_cleanup(transfers->multi);
+        free(transfers);
+        curl_global_cleanup();
+        return NULL;
+    }
+    transfers->timer.data = transfers;
+    curl_multi_setopt(transfers->multi, CURLMOPT_SOCKETFUNCTION, on_socket);
+    curl_multi_setopt(transfers->multi, CURLMOPT_SOCKETDATA, transfers);
+    curl_multi_setopt(transfers->multi, CURLMOPT_TIMERFUNCTION, on_timer);
+    curl_multi_setopt(transfers->multi, CURLMOPT_TIMERDATA, transfers);
+    curl_multi_setopt(transfers->multi, CURLMOPT_MAXCONNECTS, (long)KEPT_CONNECTIONS);
+    curl_multi_setopt(transfers->multi, CURLMOPT_MAX_HOST_CONNECTIONS, (long)CONNECTIONS_A_HOST);
+    runtime->transfers = transfers;
+    return transfers;
+}

@@ -1,0 +1,108 @@
+/* URLs of requests: their parts, and what of them may be shown. */
+#include "transfer_attempt.h"
+
+#include "fiber.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+char *transfer_url_part(CURLU *url, CURLUPart part)
+{
+    char *text = NULL;
+    if (curl_url_get(url, part, &text, part == CURLUPART_PORT ? CURLU_DEFAULT_PORT : 0) != CURLUE_OK)
+        return NULL;
+    return text;
+}
+
+void transfer_hide_password(struct redactor *redactor, const char *url)
+{
+    CURLU *parsed = curl_url();
+    char *user = NULL, *password = NULL;
+    if (parsed && curl_url_set(parsed, CURLUPART_URL, url, CURLU_NON_SUPPORT_SCHEME) == CURLUE_OK &&
+        curl_url_get(parsed, CURLUPART_PASSWORD, &password, CURLU_URLDECODE) == CURLUE_OK && password) {
+        redactor_add(redactor, password, strlen(password));
+        /* "https://TOKEN:@host/": then the user is the secret. */
+        if (!*password && curl_url_get(parsed, CURLUPART_USER, &user, CURLU_URLDECODE) == CURLUE_OK && user)
+            redactor_add(redactor, user, strlen(user));
+    }
+    curl_free(user);
+    curl_free(password);
+    curl_url_cleanup(parsed);
+}
+
+void transfer_show_url(const char *url, struct buffer *out)
+{
+    CURLU *parsed = curl_url();
+    char *text = NULL;
+    if (parsed && curl_url_set(parsed, CURLUPART_URL, url, 0) == CURLUE_OK) {
+        curl_url_set(parsed, CURLUPART_USER, NULL, 0);
+        curl_url_set(parsed, CURLUPART_PASSWORD, NULL, 0);
+        text = transfer_url_part(parsed, CURLUPART_URL);
+    }
+    buffer_append_text(out, text ? text : "(not a URL)");
+    curl_free(text);
+    curl_url_cleanup(parsed);
+}
+
+bool transfer_is_loopback(const char *url)
+{
+    CURLU *parsed = curl_url();
+    char *host = NULL;
+    if (parsed && curl_url_set(parsed, CURLUPART_URL, url, 0) == CURLUE_OK)
+        host = transfer_url_part(parsed, CURLUPART_HOST);
+    bool loopback = host && (strcasecmp(host, "localhost") == 0 || strncmp(host, "127.", 4) == 0 ||
+                             strcmp(host, "[::1]") == 0);
+    curl_free(host);
+    curl_url_cleanup(parsed);
+    return loopback;
+}
+
+/* "10.0.0.1:8500", or the path of the Unix socket: who did not answer. */
+void transfer_show_peer(const struct transfer_request *request, char *out, size_t size)
+{
+    CURLU *url = curl_url();
+    char *host = NULL, *port = NULL;
+    if (url && curl_url_set(url, CURLUPART_URL, request->url, 0) == CURLUE_OK) {
+        host = transfer_url_part(url, CURLUPART_HOST);
+        port = transfer_url_part(url, CURLUPART_PORT);
+    }
+    if (request->target.unix_socket)
+        snprintf(out, size, "%s", request->target.unix_socket);
+    else
+        snprintf(out, size, "%s:%s", host ? host : "?", port ? port : "?");
+    curl_free(host);
+    curl_free(port);
+    curl_url_cleanup(url);
+}
+
+/* curl verifies the certificate against the URL's host: where another name must be in it, that name goes into the
+ * URL, and the connection to where the URL said. */
+void transfer_name_server(struct transfer *transfer)
+{
+    const struct transfer_request *request = transfer->request;
+    CURLU *url = curl_url();
+    char *host = NULL, *port = NULL, *text = NULL;
+    struct buffer line = {0};
+    if (!url || curl_url_set(url, CURLUPART_URL, request->url, 0) != CURLUE_OK)
+        goto done;
+    host = transfer_url_part(url, CURLUPART_HOST);
+    port = transfer_url_part(url, CURLUPART_PORT);
+    if (!host || !port || curl_url_set(url, CURLUPART_HOST, request->target.server_name, 0) != CURLUE_OK)
+        goto done;
+    text = transfer_url_part(url, CURLUPART_URL);
+    if (!text)
+        goto done;
+    transfer->url = copy_text(text);
+    buffer_format(&line, "%s:%s:%s:%s", request->target.server_name, port, host, port);
+    transfer->connect_to = curl_slist_append(NULL, buffer_text(&line));
+    buffer_clear(&line);
+    buffer_format(&line, "Host: %s:%s", host, port);
+    transfer->headers = curl_slist_append(transfer->headers, buffer_text(&line));
+done:
+    buffer_free(&line);
+    curl_free(text);
+    curl_free(host);
+    curl_free(port);
+    curl_url_cleanup(url);
+}
