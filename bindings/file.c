@@ -312,8 +312,8 @@ static const struct binding_function functions[] = {
      "raises \"failed\" where a file or directory is in the way.",
      "local path = os.tmpname()\n"
      "file.absent{path}\n"
-     "file.link{path, to = \"/etc/hosts\"}\n"
-     "assert(file.stat(path).target == \"/etc/hosts\")\n"
+     "file.link{path, to = \"/etc/passwd\"}\n"
+     "assert(file.stat(path).target == \"/etc/passwd\")\n"
      "file.absent{path}"},
     {"absent", file_absent, "file.absent{path, recursive=false}" RESULT,
      "Nothing is at the path. Of a symbolic link the link goes, not what it leads to. A directory with "
@@ -329,14 +329,14 @@ static const struct binding_function functions[] = {
      "bytes go through the operator's machine and touch no disk of it. " ATTRIBUTES
      "A new file has the source's permissions. " VALIDATE "Raises as file.present.",
      "local path = os.tmpname()\n"
-     "file.copied{path, source = \"/etc/hosts\"}\n"
-     "assert(file.read(path) == file.read(\"/etc/hosts\"))\n"
+     "file.copied{path, source = \"/etc/passwd\"}\n"
+     "assert(file.read(path) == file.read(\"/etc/passwd\"))\n"
      "file.absent{path}"},
     {"read", file_read_function, "file.read(path) -> text",
      "The whole content, at most 64 MiB; nil where there is no file. Under --check what earlier steps would "
      "have "
      "written, an unknown value where nobody knows. Raises \"permission\", \"failed\".",
-     "assert(file.read(\"/etc/hosts\"))\nassert(file.read(\"/no/such\") == nil)"},
+     "assert(file.read(\"/etc/passwd\"))\nassert(file.read(\"/no/such\") == nil)"},
     {"stat", file_stat_function,
      "file.stat(path) -> {type=, mode=, owner=, group=, size=, mtime=, ctime=, target=}",
      "What the path is: type \"file\", \"directory\", \"link\" or \"other\", mode octal text (\"0644\"), "
