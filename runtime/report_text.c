@@ -348,6 +348,11 @@ void text_run_end(struct text_sink *sink, const char *status, const struct failu
     emit(sink, &out);
     if (failure)
         text_failure(sink, failure);
+    if (strcmp(status, "ok") != 0) {
+        buffer_append_text(&out, "the run was ");
+        styled(sink, &out, BAD, strcmp(status, "failed") == 0 ? "not finished" : status);
+        buffer_append_text(&out, ". ");
+    }
     if (runtime->options.check)
         add_count(sink, &out, CHANGED, "would change", runtime->counts.predicted);
     else
@@ -360,8 +365,6 @@ void text_run_end(struct text_sink *sink, const char *status, const struct failu
     }
     buffer_append_text(&out, ", ");
     add_count(sink, &out, BAD, "failed", runtime->counts.failed);
-    if (strcmp(status, "ok") != 0)
-        buffer_format(&out, ", %s", status);
     char time[48];
     duration_format((int64_t)ms, time, sizeof time);
     buffer_format(&out, "  (%s%s%s)\n", time, run ? ", run " : "", run ? run : "");
