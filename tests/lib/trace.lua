@@ -14,7 +14,9 @@ local FOLDER = "/run/moonbook-trace"
 -- Words to put in front of a command. One file a process, so that no call is split in two.
 function trace.start(host)
   host:sh("rm -rf " .. FOLDER .. " && mkdir " .. FOLDER)
-  return { "strace", "-ff", "-yy", "-s", "8192", "-e", "abbrev=!execve", "-o", FOLDER .. "/t", "-e", "trace=%file,%process," ..
+  -- the leak sanitizer, where the program has it, refuses to work under strace
+  return { "env", "ASAN_OPTIONS=detect_leaks=0", "strace", "-ff", "-yy", "-s", "8192",
+    "-e", "abbrev=!execve", "-o", FOLDER .. "/t", "-e", "trace=%file,%process," ..
     "sendto,sendmsg,sendmmsg,bind,write,writev,pwrite64,pwritev,ftruncate,fallocate,fchmod,fchown,fsetxattr,fremovexattr," ..
     "kill,tkill,pidfd_send_signal,io_uring_setup,mknodat,sethostname,settimeofday,clock_settime" }
 end
