@@ -318,6 +318,7 @@ def hand_on(request):
 
 class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # as Go's servers: a second answer on a connection is not held back for 40 ms
     agent = None
 
     def reply(self):
