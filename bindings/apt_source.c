@@ -42,11 +42,6 @@ static bool uri_equal(const char *a, size_t a_length, const char *b, size_t b_le
            memcmp(a + authority, b + authority, a_length - authority) == 0;
 }
 
-bool apt_uri_equal(const char *a, const char *b)
-{
-    return uri_equal(a, strlen(a), b, strlen(b));
-}
-
 static void write_list(struct buffer *out, const char *field, const char *const *words)
 {
     if (!words || !words[0])

@@ -19,9 +19,6 @@ struct apt_source {
 /* Is the suite a path of its own ("./"), without dists/ and components? */
 bool apt_suite_is_flat(const char *suite);
 
-/* The same repository? Trailing slashes and the case of scheme and host make no difference. */
-bool apt_uri_equal(const char *a, const char *b);
-
 /* Appends the deb822 text: `comment` (lines, each beginning with #, or "") and one stanza. */
 void apt_source_write(const struct apt_source *source, const char *comment, struct buffer *out);
 

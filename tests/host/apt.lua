@@ -3,7 +3,7 @@
 local tap = require "tap"
 local lab = require "lab"
 
-local h = lab.new("apt")
+local h = lab.host("apt")
 local URL, KEY, OLD_KEY = lab.url(), lab.fingerprint(), lab.fingerprint("old")
 local KEYRING = "/usr/share/keyrings/hashicorp-archive-keyring.gpg"
 local SOURCES = "/etc/apt/sources.list.d/hashicorp.sources"

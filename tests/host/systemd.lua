@@ -3,7 +3,7 @@
 local tap = require "tap"
 local lab = require "lab"
 
-local h = lab.new("units")
+local h = lab.host("units")
 
 -- Writes a unit; systemd is told, unless `quietly`.
 local function unit(name, service, quietly)

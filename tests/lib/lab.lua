@@ -51,7 +51,6 @@ function lab.host(name)
   self:reset()
   return self
 end
-lab.new = lab.host
 
 -- Makes it fresh again: a new disk, forgotten by the cluster, moonbook installed by `make install`, and the
 -- configuration for this host in /root/lab.
