@@ -161,11 +161,21 @@ void api_open_module(lua_State *L, const struct api_product *product)
     attach_groups(L, product);
 }
 
+/* [-0, +0, m] A convergent function of the client on top, in the table below it. */
+static void attach_function(lua_State *L, const char *name, lua_CFunction function)
+{
+    lua_pushvalue(L, -1);
+    lua_pushcclosure(L, function, 1);
+    lua_setfield(L, -3, name);
+}
+
 int api_call_module(lua_State *L, const struct api_product *product)
 {
     lua_settop(L, 2); /* the module and its argument */
     lua_newtable(L);
     api_client_new(L, product, 2);
+    attach_function(L, "present", product->present);
+    attach_function(L, "absent", product->absent);
     attach_groups(L, product);
     return 1;
 }

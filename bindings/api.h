@@ -11,6 +11,7 @@
 #define MOONBOOK_API_H
 
 #include "binding.h"
+#include "buffer.h"
 #include "exchange.h"
 
 #include <lua.h>
@@ -108,6 +109,9 @@ struct api_product {
     const struct api_variable *environment; /* ends with a NULL name */
     const struct api_hint *hints;           /* ends with a NULL text */
     const struct api_short_id *short_ids;   /* ends with a NULL parameter */
+    lua_CFunction present; /* the convergent functions; upvalue 1: the client, none = the default one */
+    lua_CFunction absent;  /* ... */
+    const struct converge_kind *kinds; /* what they know; ends with a NULL name */
 };
 
 #define API_DEFAULTS     4
@@ -170,8 +174,22 @@ void api_judge(const struct api_product *product, const struct api_row *row, con
 /* [-1, +1, v] Makes secrets of the fields of the value on top that the list names (a row's `secret`). */
 void api_hide(lua_State *L, const char *list, const char *where);
 
-/* The Lua function of a row. Upvalues: product, row, client (nil: the current host's default). */
+/* How a binding calls an endpoint. */
+struct api_passage {
+    bool passed;       /* the gate was passed already: a change is sent, not announced again */
+    struct buffer url; /* where the answer is from; the caller frees it */
+};
+
+/* The Lua function of a row. Upvalues: product, row, client (nil: the current host's default), passage or none. */
 int api_call(lua_State *L);
+
+/* [-arguments, +2, v] Calls an endpoint as its Lua function would: pushes the answer and {index=, status=, headers=}, an
+ * unknown value and nil where it was not sent. `client` is the index of its userdata; `passage` may be NULL. */
+void api_invoke(lua_State *L, int client, const struct api_row *row, int arguments,
+                struct api_passage *passage);
+
+/* [-arguments, +2|+1, v] The same; for an error that the server answered, which stays on the stack, it returns false. */
+bool api_try(lua_State *L, int client, const struct api_row *row, int arguments, struct api_passage *passage);
 
 /* The row of a Lua name; NULL when there is none. */
 const struct api_row *api_find(const struct api_product *product, const char *group, const char *name);

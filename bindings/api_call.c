@@ -2,6 +2,7 @@
 #include "api.h"
 
 #include "change.h"
+#include "fields.h"
 #include "host.h"
 #include "json.h"
 #include "overlay.h"
@@ -10,6 +11,7 @@
 
 #include <assert.h>
 #include <curl/curlver.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,11 +29,12 @@ struct call {
     const struct api_row *row;
     struct api_client *client;
     struct exchange *exchange;
-    struct api_row judged; /* the row, with what the path that is asked makes of its effect */
-    int parameters;        /* path parameters at 1..n */
-    int data;              /* index of the table that is the body, or 0 */
-    int options;           /* index of the options table, or 0 */
-    bool unknown;          /* something in it that only a real run can know */
+    struct api_row judged;       /* the row, with what the path that is asked makes of its effect */
+    int parameters;              /* path parameters at 1..n */
+    int data;                    /* index of the table that is the body, or 0 */
+    int options;                 /* index of the options table, or 0 */
+    bool unknown;                /* something in it that only a real run can know */
+    struct api_passage *passage; /* of a binding's call, or NULL */
     char op[128];
 };
 
@@ -529,7 +532,9 @@ static int perform_read(struct call *call, const char *path)
     if (to)
         return perform_to(call, to);
     if (overlay_get(L, runtime_of(L)->local, call->product->name, overlay_name(call, path))) {
-        if (!lua_toboolean(L, -1))
+        if (lua_istable(L, -1))
+            fields_push_copy(L, -1);
+        else if (!lua_toboolean(L, -1))
             lua_pushnil(L);
         else
             unknown_push(L);
@@ -541,6 +546,30 @@ static int perform_read(struct call *call, const char *path)
     if (!perform(call, &failure))
         return failure_raise(L, &failure);
     api_push_answer(L, call->client, &call->judged, call->exchange);
+    return 2;
+}
+
+/* [-0, +0, v] Raises unless the answer is one of success. */
+static void refuse_error(struct call *call)
+{
+    struct failure failure;
+    int status = call->exchange->answer.status;
+    if (status < 300 || exchange_is_answer(call->exchange, status))
+        return;
+    api_explain(call->client, call->row, call->exchange, &failure);
+    failure_raise(call->L, &failure);
+}
+
+/* [-0, +2, v] A change for which the gate was passed. */
+static int perform_passed(struct call *call)
+{
+    struct failure failure;
+    call->exchange->request.once =
+        call->judged.effect == API_CREATES || strcmp(call->row->method, "POST") == 0;
+    if (!perform(call, &failure))
+        return failure_raise(call->L, &failure);
+    refuse_error(call);
+    api_push_answer(call->L, call->client, &call->judged, call->exchange);
     return 2;
 }
 
@@ -660,7 +689,8 @@ int api_call(lua_State *L)
     struct call call = {.L = L,
                         .product = lua_touserdata(L, lua_upvalueindex(1)),
                         .row = lua_touserdata(L, lua_upvalueindex(2)),
-                        .client = lua_touserdata(L, lua_upvalueindex(3))};
+                        .client = lua_touserdata(L, lua_upvalueindex(3)),
+                        .passage = lua_touserdata(L, lua_upvalueindex(4))};
     char group[API_WORD];
     api_lua_name(call.row->group, group, sizeof group);
     for (char *slash = group; (slash = strchr(slash, '/'));)
@@ -675,5 +705,44 @@ int api_call(lua_State *L)
         call.client = api_default_client(L, call.product); /* stays on the stack while it is used */
     complete_ids(&call);
     const char *path = prepare(&call);
-    return call.judged.effect == API_READ ? perform_read(&call, path) : perform_change(&call, path);
+    if (call.passage) {
+        buffer_clear(&call.passage->url);
+        buffer_append_text(&call.passage->url, overlay_name(&call, path));
+    }
+    if (call.judged.effect == API_READ)
+        return perform_read(&call, path);
+    return call.passage && call.passage->passed ? perform_passed(&call) : perform_change(&call, path);
+}
+
+/* [-0, +1, m] Puts the function of the row, with the passage, below its arguments. */
+static void insert_function(lua_State *L, int client, const struct api_row *row, int arguments,
+                            struct api_passage *passage)
+{
+    const struct api_client *from = lua_touserdata(L, client);
+    int base = lua_gettop(L) - arguments;
+    client = lua_absindex(L, client);
+    luaL_checkstack(L, 8, "a call");
+    lua_pushlightuserdata(L, (void *)(uintptr_t)from->product);
+    lua_pushlightuserdata(L, (void *)(uintptr_t)row);
+    lua_pushvalue(L, client);
+    lua_pushlightuserdata(L, passage);
+    lua_pushcclosure(L, api_call, 4);
+    lua_insert(L, base + 1);
+}
+
+void api_invoke(lua_State *L, int client, const struct api_row *row, int arguments,
+                struct api_passage *passage)
+{
+    insert_function(L, client, row, arguments, passage);
+    lua_call(L, arguments, 2);
+}
+
+bool api_try(lua_State *L, int client, const struct api_row *row, int arguments, struct api_passage *passage)
+{
+    insert_function(L, client, row, arguments, passage);
+    if (lua_pcall(L, arguments, 2, 0) == LUA_OK)
+        return true;
+    if (!failure_is(L, -1, "permission") && !failure_is(L, -1, "http"))
+        lua_error(L);
+    return false;
 }

@@ -1,6 +1,8 @@
 /* Lua module `consul`: the table of Consul's HTTP API, and where its agent is. */
 #include "api.h"
 
+#include "kinds.h"
+
 #include "consul_rows.h" /* made from consul.tsv */
 
 /* As https://developer.hashicorp.com/consul/commands#environment-variables has them. */
@@ -46,6 +48,9 @@ const struct api_product consul_product = {
     .unreachable = "is the agent running? systemctl status consul",
     .environment = environment,
     .hints = hints,
+    .present = consul_present,
+    .absent = consul_absent,
+    .kinds = consul_kinds,
 };
 
 static void consul_open(lua_State *L)
@@ -71,6 +76,21 @@ static const struct binding_function functions[] = {
      "\"web\", {wait = \"1m\"}) do ... end hands out the answer now, then each time "
      "it has changed; false while the thing is not there. An index that goes back begins anew.",
      NULL},
+    {"present", consul_present, "consul.present(kind, name, data, {create=}) -> {changed=, before=, after=}",
+     "What a kind of thing in Consul shall be: moonbook api consul.present lists the kinds. It is read and "
+     "compared as the "
+     "server would store it (durations by their length, lists without order as sets; what data does not name "
+     "is left "
+     "alone; a field that is json.null shall not be there) and written only where it differs, with "
+     "compare-and-set where "
+     "Consul has it; then read again. create = {...}: fields that are sent when it is made and never "
+     "compared. Raises "
+     "\"usage\" for kinds and fields that there are not and for fields that cannot be read back, \"failed\" "
+     "when "
+     "somebody else was faster or the server stores something else, and what the endpoints raise.",
+     NULL},
+    {"absent", consul_absent, "consul.absent(kind, name) -> {changed=, before=, after=}",
+     "Removes the thing where there is one. The journal keeps what it was, unless that holds secrets.", NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
 

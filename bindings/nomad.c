@@ -1,6 +1,8 @@
 /* Lua module `nomad`: the table of Nomad's HTTP API, and where its agent is. */
 #include "api.h"
 
+#include "kinds.h"
+
 #include "nomad_rows.h" /* made from nomad.tsv */
 
 /* As https://developer.hashicorp.com/nomad/commands#environment-variables has them. */
@@ -53,6 +55,9 @@ const struct api_product nomad_product = {
     .unreachable = "is the agent running? systemctl status nomad",
     .environment = environment,
     .hints = hints,
+    .present = nomad_present,
+    .absent = nomad_absent,
+    .kinds = nomad_kinds,
     .short_ids = short_ids,
 };
 
@@ -79,6 +84,21 @@ static const struct binding_function functions[] = {
      "\"1m\"}) do ... end hands out the answer now, then each time "
      "it has changed; false while the thing is not there. An index that goes back begins anew.",
      NULL},
+    {"present", nomad_present, "nomad.present(kind, name, data, {create=}) -> {changed=, before=, after=}",
+     "What a kind of thing in Nomad shall be: moonbook api nomad.present lists the kinds. It is read and "
+     "compared as the "
+     "server would store it (durations by their length, lists without order as sets; what data does not name "
+     "is left "
+     "alone; a field that is json.null shall not be there; a job by the server's own plan) and written only "
+     "where it "
+     "differs, with compare-and-set where Nomad has it; then read again. A job that was stopped is started. "
+     "Raises "
+     "\"usage\" for kinds and fields that there are not, \"failed\" when the server stores something else, "
+     "and what the "
+     "endpoints raise.",
+     NULL},
+    {"absent", nomad_absent, "nomad.absent(kind, name, {purge=}) -> {changed=, before=, after=}",
+     "Removes the thing where there is one. A job is stopped; purge = true forgets it too.", NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
 

@@ -3,6 +3,7 @@
 #include "reference.h"
 
 #include "api.h"
+#include "converge.h"
 #include "json.h"
 
 #include <stdio.h>
@@ -131,6 +132,29 @@ static void append_endpoint(lua_State *L, const struct api_product *product, con
     append(L);
 }
 
+/* [-0, +0, m] What present and absent know. The list is on top. */
+static void append_kinds(lua_State *L, const struct api_product *product)
+{
+    for (const struct converge_kind *kind = product->kinds; kind->name; kind++) {
+        char name[API_WORD];
+        if (!*kind->name)
+            continue; /* the only one: the function's own text says it all */
+        snprintf(name, sizeof name, "%s", kind->name);
+        for (char *blank = name; (blank = strchr(blank, ' '));)
+            *blank = '_';
+        lua_createtable(L, 0, 5);
+        set_text(L, "kind", "thing");
+        set_text(L, "module", product->name);
+        lua_pushfstring(L, "%s.present.%s", product->name, name);
+        lua_setfield(L, -2, "name");
+        lua_pushfstring(L, "%s.present(\"%s\", %sdata)", product->name, kind->name,
+                        kind->single ? "" : "name, ");
+        lua_setfield(L, -2, "usage");
+        set_text(L, "about", kind->about);
+        append(L);
+    }
+}
+
 int reference_push(lua_State *L)
 {
     lua_newtable(L);
@@ -142,6 +166,8 @@ int reference_push(lua_State *L)
         set_text(L, "about", (*module)->about);
         append(L);
         append_functions(L, *module);
+        if ((*module)->api)
+            append_kinds(L, (*module)->api);
         if ((*module)->api)
             for (const struct api_row *row = (*module)->api->rows; row->group; row++)
                 append_endpoint(L, (*module)->api, row);

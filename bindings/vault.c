@@ -1,6 +1,8 @@
 /* Lua module `vault`: the table of Vault's HTTP API, and where its server is. */
 #include "api.h"
 
+#include "kinds.h"
+
 #include "vault_rows.h" /* made from vault.tsv */
 
 /* As https://developer.hashicorp.com/vault/docs/commands#environment-variables has them; of two addresses the later
@@ -60,6 +62,9 @@ const struct api_product vault_product = {
     .unreachable = "is the server running? systemctl status vault",
     .environment = environment,
     .hints = hints,
+    .present = vault_present,
+    .absent = vault_absent,
+    .kinds = vault_kinds,
 };
 
 static void vault_open(lua_State *L)
@@ -80,6 +85,25 @@ static const struct binding_function functions[] = {
      "not given "
      "comes from the environment and ~/.vault-token, as for the vault command.",
      "local other = vault{addr = \"https://127.0.0.1:8201\"}"},
+    {"present", vault_present, "vault.present(path, data, {create=}) -> {changed=, before=, after=}",
+     "What shall be at a path: data as for vault.write. It is read and compared as Vault would store it "
+     "(\"1d\", \"24h\" "
+     "and 86400 are one, lists are sets; what data does not name is left alone) and written only where it "
+     "differs, "
+     "durations as seconds, then read again. Secrets of KV version 2 go below data= and are written with "
+     "compare-and-set. "
+     "sys/auth/PATH, sys/mounts/PATH and sys/audit/PATH are what is mounted there; differences are tuned. "
+     "create = {...}: "
+     "fields that are sent when it is made and never compared, such as a password. Raises \"usage\" for "
+     "fields that Vault "
+     "does not know there or does not give back and for paths that make something when read, \"failed\" when "
+     "the server "
+     "stores something else, and what the endpoints raise.",
+     NULL},
+    {"absent", vault_absent, "vault.absent(path) -> {changed=, before=, after=}",
+     "Removes what is at the path, where there is something; of a KV version 2 the newest version, which "
+     "undo brings back.",
+     NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
 

@@ -120,11 +120,16 @@ void change_end(lua_State *L, struct change *change)
     finish(runtime_of(L), change);
 }
 
-int change_fail(lua_State *L, struct change *change, const struct failure *failure)
+void change_failed(lua_State *L, struct change *change, const struct failure *failure)
 {
     change->status = CHANGE_FAILED;
     change->error = failure->message;
     finish(runtime_of(L), change);
+}
+
+int change_fail(lua_State *L, struct change *change, const struct failure *failure)
+{
+    change_failed(L, change, failure);
     return failure_raise(L, failure);
 }
 

@@ -54,7 +54,10 @@ enum change_decision change_begin(lua_State *L, struct change *change);
 /* The change was made, predicted or declined, by what begin decided. */
 void change_end(lua_State *L, struct change *change);
 
-/* The change failed: on the record, then raised. */
+/* The change failed: on the record. For those whose error is raised already. */
+void change_failed(lua_State *L, struct change *change, const struct failure *failure);
+
+/* The same, and raises it. */
 int change_fail(lua_State *L, struct change *change, const struct failure *failure);
 
 /* Counts a thing that was found as wanted. */

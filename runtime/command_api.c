@@ -63,6 +63,8 @@ static void print_line(lua_State *L, int entry, struct buffer *out)
         buffer_format(out, "\n%s: %s\n", field(L, entry, "name"), field(L, entry, "about"));
     else if (is_kind(L, entry, "endpoint"))
         buffer_format(out, "  %-50s %s\n", field(L, entry, "name"), field(L, entry, "doc"));
+    else if (is_kind(L, entry, "thing"))
+        buffer_format(out, "  %-50s %s\n", field(L, entry, "usage"), field(L, entry, "about"));
     else
         buffer_format(out, "  %s\n", field(L, entry, "usage"));
 }

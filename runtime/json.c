@@ -44,7 +44,7 @@ static size_t utf8_length(const unsigned char *bytes, size_t left)
     return length;
 }
 
-static bool utf8_valid(const char *bytes, size_t length)
+bool json_is_text(const char *bytes, size_t length)
 {
     for (size_t at = 0, step; at < length; at += step)
         if (!(step = utf8_length((const unsigned char *)bytes + at, length - at)))
@@ -616,7 +616,7 @@ static bool write_number(struct writer *writer)
 
 static bool write_text(struct writer *writer, const char *bytes, size_t length)
 {
-    if (!utf8_valid(bytes, length))
+    if (!json_is_text(bytes, length))
         return refuse_value(writer, "text that is not UTF-8; encode bytes as base64");
     json_bytes(&writer->json, bytes, length);
     return true;
@@ -684,7 +684,7 @@ static bool write_members(struct writer *writer, size_t count)
     json_open_object(&writer->json);
     for (i = 0; i < count; i++) {
         level->key = keys[i].bytes;
-        if (!utf8_valid(keys[i].bytes, keys[i].length))
+        if (!json_is_text(keys[i].bytes, keys[i].length))
             return refuse_value(writer, "a name that is not UTF-8");
         json_bytes(&writer->json, keys[i].bytes, keys[i].length);
         buffer_append(&writer->json.out, ":", 1);

@@ -39,6 +39,9 @@ void json_encode(lua_State *L, int index);
  * as it was. The caller wipes `out`. */
 void json_encode_request(lua_State *L, int index, struct buffer *out);
 
+/* Is it text that JSON can hold: valid UTF-8? */
+bool json_is_text(const char *bytes, size_t length);
+
 /* [-0, +0, m] Marks the table at `index` as an array. */
 void json_mark_array(lua_State *L, int index);
 
