@@ -127,6 +127,7 @@ static void check_key(struct convergence *c)
 static void pick_by_name(struct convergence *c, const char *group, const char *list)
 {
     converge_call(c, group, list, 0);
+    c->listed = true;
     lua_pop(c->L, 1);
     converge_pick(c->L, "Name", c->name);
     if (lua_istable(c->L, -1))
@@ -141,6 +142,7 @@ static void read_by_id(struct convergence *c, const char *name, const char *id)
     lua_pop(c->L, 1);
     lua_pushstring(c->L, id);
     converge_call(c, "acl", name, 1);
+    c->listed = false;
     lua_pop(c->L, 1);
 }
 
@@ -234,6 +236,7 @@ static void look_at_token(struct convergence *c)
 {
     lua_State *L = c->L;
     converge_call(c, "acl", "list_acl_tokens", 0);
+    c->listed = true;
     lua_pop(L, 1);
     converge_pick(L, "AccessorID", c->name);
     read_by_id(c, "read_acl_token", c->name);
@@ -378,11 +381,12 @@ static void look_at_intention(struct convergence *c)
     push_halves(c, "=>", "");
     const char *source = lua_tostring(L, top + 1), *destination = lua_tostring(L, top + 2);
     converge_call(c, "connect", "list_intentions", 0);
+    c->listed = true;
     lua_pop(L, 1);
     int list = lua_gettop(L);
     lua_pushnil(L);
     lua_insert(L, top + 1);
-    for (lua_Integer i = 1; lua_rawgeti(L, list + 1, i) == LUA_TTABLE; i++) {
+    for (lua_Integer i = 1; lua_istable(L, list + 1) && lua_rawgeti(L, list + 1, i) == LUA_TTABLE; i++) {
         char names[2][256];
         converge_text(L, lua_gettop(L), "SourceName", names[0], sizeof names[0]);
         converge_text(L, lua_gettop(L), "DestinationName", names[1], sizeof names[1]);

@@ -29,6 +29,7 @@ static int release(lua_State *L)
     buffer_free(&c->passage.url);
     buffer_wipe(&c->types);
     buffer_wipe(&c->undo);
+    buffer_wipe(&c->account);
     struct fields_difference *differences[] = {&c->difference, &c->left};
     for (int i = 0; i < 2; i++) {
         buffer_wipe(&differences[i]->lines);
@@ -107,10 +108,8 @@ static const struct converge_kind *take_kind(struct convergence *c, const struct
     snprintf(hint, sizeof hint, "%s%s%sknown kinds: %s", near ? "did you mean \"" : "", near ? near : "",
              near ? "\"? " : "", buffer_text(&known));
     buffer_free(&known);
-    if (!c->kind)
-        failure_advise(c->L, "usage", c->verb, hint, "\"%s\" is no kind of thing that %s knows", given,
-                       c->verb);
-    return NULL;
+    failure_advise(c->L, "usage", c->verb, hint, "\"%s\" is no kind of thing that %s knows", given, c->verb);
+    return NULL; /* not reached */
 }
 
 /* [-0, +0, v] The options: create, and what every call takes. */
@@ -305,7 +304,7 @@ static void remember_url(struct convergence *c)
     lua_State *L = c->L;
     struct host *local = runtime_of(L)->local;
     const char *name = lua_pushfstring(L, "%s (URL)", push_prediction_name(c));
-    if (c->passage.url.length > 0) {
+    if (c->passage.url.length > 0 && !c->listed) {
         lua_pushstring(L, buffer_text(&c->passage.url));
         overlay_put(L, local, PREDICTIONS, name);
     } else if (overlay_get(L, local, PREDICTIONS, name)) {
@@ -330,7 +329,7 @@ static void predict(struct convergence *c)
     overlay_put(L, local, PREDICTIONS, name);
     lua_pop(L, 1);
     remember_url(c);
-    if (c->passage.url.length > 0) {
+    if (c->passage.url.length > 0 && !c->listed) {
         if (there && c->kind->answer) {
             fields_push_copy(L, object);
             c->kind->answer(c);
@@ -506,7 +505,9 @@ static void fill_change(struct convergence *c)
         .before = difference->before.length ? buffer_text(&difference->before) : NULL,
         .after = difference->after.length ? buffer_text(&difference->after) : NULL,
         .undo = c->undo.length ? buffer_text(&c->undo) : NULL,
-        .diff = difference->lines.length ? buffer_text(&difference->lines) : NULL,
+        .diff = c->account.length          ? buffer_text(&c->account)
+                : difference->lines.length ? buffer_text(&difference->lines)
+                                           : NULL,
     };
 }
 

@@ -67,8 +67,10 @@ struct convergence {
     int shape;         /* the kind's own: which of several ways it is, */
     char mount[256];   /* and where its engine is */
     bool verifies;     /* this look is the one after a write */
-    struct api_passage passage; /* where it was read */
+    struct api_passage passage; /* where it was read, */
+    bool listed; /* in a list of others: what is predicted of one is not what the list would be */
     struct buffer types, undo;
+    struct buffer account;                     /* the server's own difference, shown in place of ours */
     struct fields_difference difference, left; /* before the write, and what is left behind it */
     struct change change;
     bool unknown; /* its name is something that only a real run can know */

@@ -235,8 +235,9 @@ static void describe(lua_State *L, struct description *d, enum field_type type, 
             lua_pushvalue(L, found);
         fields_push_sent(L, d->fields, type, wanted, found);
         int shown = lua_gettop(L);
+        bool plain = type == FIELD_PLAIN || type == FIELD_SET;
         enum field_type kept =
-            lua_isinteger(L, shown) && lua_type(L, wanted) == LUA_TSTRING ? FIELD_SECONDS : type;
+            plain && lua_isinteger(L, shown) && lua_type(L, wanted) == LUA_TSTRING ? FIELD_SECONDS : type;
         append_line(L, d, '-', kept, shown - 1);
         if (!fields_is_nothing(L, wanted))
             append_line(L, d, '+', kept, shown);

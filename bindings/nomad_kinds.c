@@ -75,7 +75,12 @@ static void look_at_job(struct convergence *c)
     lua_getfield(L, -1, "Stop");
     bool stopped = lua_toboolean(L, -1);
     lua_pop(L, 1);
-    bool purges = c->options && (lua_getfield(L, c->options, "purge"), lua_toboolean(L, -1));
+    bool purges = false;
+    if (c->options) {
+        lua_getfield(L, c->options, "purge");
+        purges = lua_toboolean(L, -1);
+        lua_pop(L, 1);
+    }
     if (stopped && !c->wanted && !purges)
         lua_pushnil(L); /* it is as absent as a job is that was stopped */
 }
@@ -98,6 +103,62 @@ static void settle_job(struct convergence *c)
                         "there is no such job yet, and the data have no TaskGroups");
 }
 
+static void account_for(struct convergence *c, struct buffer *path, int part);
+
+/* Appends "-path.Name: Old" and "+path.Name: New" of a field of the plan's difference. */
+static void account_for_field(struct convergence *c, const struct buffer *path, int field)
+{
+    lua_State *L = c->L;
+    char type[32], name[256];
+    converge_text(L, field, "Type", type, sizeof type);
+    converge_text(L, field, "Name", name, sizeof name);
+    if (strcmp(type, "None") == 0)
+        return;
+    for (int i = 0; i < 2; i++) {
+        lua_getfield(L, field, i == 0 ? "Old" : "New");
+        if (lua_type(L, -1) == LUA_TSTRING && lua_rawlen(L, -1) > 0)
+            buffer_format(&c->account, "%c%s%s%s: %s\n", i == 0 ? '-' : '+', buffer_text(path),
+                          path->length ? "." : "", name, lua_tostring(L, -1));
+        lua_pop(L, 1);
+    }
+}
+
+/* The parts of a list of the difference: objects, groups, tasks. */
+static void account_for_list(struct convergence *c, struct buffer *path, int part, const char *list)
+{
+    lua_State *L = c->L;
+    size_t length = path->length;
+    char name[256];
+    luaL_checkstack(L, 8, "a plan");
+    if (lua_getfield(L, part, list) == LUA_TTABLE)
+        for (lua_Integer i = 1; lua_rawgeti(L, -1, i) == LUA_TTABLE; i++) {
+            int item = lua_gettop(L);
+            converge_text(L, item, "Name", name, sizeof name);
+            if (strcmp(list, "Fields") == 0)
+                account_for_field(c, path, item);
+            else {
+                bool named = strcmp(list, "Objects") != 0;
+                buffer_format(path, "%s%s%s%s%s", length ? "." : "", named ? list : "", named ? "[" : "",
+                              name, named ? "]" : "");
+                account_for(c, path, item);
+                path->bytes[path->length = length] = '\0';
+            }
+            lua_settop(L, item - 1);
+        }
+    else
+        lua_pushnil(L);
+    lua_pop(L, 2);
+}
+
+/* A part of the plan's difference (https://developer.hashicorp.com/nomad/api-docs/jobs#create-job-plan). */
+static void account_for(struct convergence *c, struct buffer *path, int part)
+{
+    account_for_list(c, path, part, "Fields");
+    account_for_list(c, path, part, "Objects");
+    account_for_list(c, path, part, "TaskGroups");
+    account_for_list(c, path, part, "Tasks");
+}
+
 /* [-0, +0, v] Where fields differ the server itself is asked: it alone knows what it makes of what is not said. */
 static bool is_same_job(struct convergence *c, int found)
 {
@@ -113,8 +174,15 @@ static bool is_same_job(struct convergence *c, int found)
     converge_call(c, "jobs", "plan_job", 2);
     lua_pop(L, 1);
     bool same = false;
-    if (lua_istable(L, -1) && lua_getfield(L, -1, "Diff") == LUA_TTABLE)
+    if (lua_istable(L, -1) && lua_getfield(L, -1, "Diff") == LUA_TTABLE) {
+        struct buffer path = {0};
         same = converge_text(L, lua_gettop(L), "Type", type, sizeof type) && strcmp(type, "None") == 0;
+        if (!c->verifies) {
+            buffer_clear(&c->account);
+            account_for(c, &path, lua_gettop(L));
+            buffer_free(&path);
+        }
+    }
     lua_settop(L, top);
     return same;
 }

@@ -213,6 +213,7 @@ static void look_at_path(struct convergence *c)
     const struct mount_calls *calls = c->shape == MOUNT ? mount_calls(c->name) : NULL;
     if (calls) {
         converge_call(c, "sys", calls->list, 0);
+        c->listed = true;
         lua_pop(L, 1);
         pick_mount(c, calls);
         return;
@@ -488,11 +489,6 @@ static void remove_path(struct convergence *c)
 static void answer_path(struct convergence *c)
 {
     lua_State *L = c->L;
-    if (c->shape == MOUNT) { /* it was found in a list, of which this is one entry */
-        lua_pop(L, 1);
-        lua_pushboolean(L, true);
-        return;
-    }
     if (c->shape == KV2) {
         lua_createtable(L, 0, 2);
         lua_insert(L, -2);
