@@ -12,7 +12,9 @@
 
 #include "binding.h"
 #include "buffer.h"
+#include "change.h"
 #include "exchange.h"
+#include "json.h"
 
 #include <lua.h>
 #include <stdbool.h>
@@ -85,6 +87,8 @@ struct api_short_id {
     const char *noun;      /* "node" */
 };
 
+struct api_write;
+
 struct api_product {
     const char *name;           /* "consul": the Lua module */
     const char *title;          /* "Consul" */
@@ -112,6 +116,9 @@ struct api_product {
     lua_CFunction present; /* the convergent functions; upvalue 1: the client, none = the default one */
     lua_CFunction absent;  /* ... */
     const struct converge_kind *kinds; /* what they know; ends with a NULL name */
+    /* [-0, +0, v] Says how a write of one of its endpoints is undone, `found` (an index) being there; false: as others
+     * are. Or NULL. */
+    bool (*undo)(lua_State *L, const struct api_write *write, int found, struct json_text *json);
 };
 
 #define API_DEFAULTS     4
@@ -173,6 +180,24 @@ void api_judge(const struct api_product *product, const struct api_row *row, con
 
 /* [-1, +1, v] Makes secrets of the fields of the value on top that the list names (a row's `secret`). */
 void api_hide(lua_State *L, const char *list, const char *where);
+
+/* The row that reads what is written at a path: a GET of one thing in JSON, which changes nothing; or NULL. */
+const struct api_row *api_reader(const struct api_product *product, const struct api_row *written,
+                                 const char *path);
+
+/* A write that is about to be made. */
+struct api_write {
+    const struct api_client *client;
+    const struct api_row *row;
+    const char *op;
+    const char *path;          /* escaped, without query */
+    struct exchange *exchange; /* owns what the change says */
+    int parameters;            /* path parameters at 1..n */
+    int data, options;         /* stack indexes, or 0 */
+};
+
+/* [-0, +0, v] Reads what is there and fills in the change's before, diff and undo. */
+void api_look_before(lua_State *L, const struct api_write *write, struct change *change);
 
 /* How a binding calls an endpoint. */
 struct api_passage {

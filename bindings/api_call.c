@@ -573,6 +573,26 @@ static int perform_passed(struct call *call)
     return 2;
 }
 
+/* [-0, +0, v] What is there now; not where something in the request is unknown, or predicted. */
+static void look_before(struct call *call, const char *path, struct change *change)
+{
+    lua_State *L = call->L;
+    bool predicted = overlay_get(L, runtime_of(L)->local, call->product->name, overlay_name(call, path));
+    if (predicted)
+        lua_pop(L, 1);
+    if (predicted || call->unknown)
+        return;
+    struct api_write write = {.client = call->client,
+                              .row = &call->judged,
+                              .op = call->op,
+                              .path = path,
+                              .exchange = call->exchange,
+                              .parameters = call->parameters,
+                              .data = call->data,
+                              .options = call->options};
+    api_look_before(L, &write, change);
+}
+
 /* [-0, +n, v] A change, through the gate. */
 static int perform_change(struct call *call, const char *path)
 {
@@ -585,6 +605,7 @@ static int perform_change(struct call *call, const char *path)
                             .target = exchange_copy(call->exchange, buffer_text(&target)),
                             .after = exchange_describe_body(call->exchange)};
     buffer_free(&target);
+    look_before(call, path, &change);
     enum change_decision decision = change_begin(L, &change);
     if (decision != CHANGE_APPLY) {
         if (decision == CHANGE_PREDICT && !call->unknown) {

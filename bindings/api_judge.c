@@ -99,3 +99,26 @@ void api_judge(const struct api_product *product, const struct api_row *row, con
     judged->secret = there->secret;
     judged->answers = there->answers;
 }
+
+/* The row with this method and the very same path, wherever its engine is mounted. */
+static const struct api_row *find_same_path(const struct api_product *product, const struct api_row *written,
+                                            const char *method)
+{
+    for (const struct api_row *row = product->rows; row->group; row++)
+        if (strcmp(row->method, method) == 0 && strcmp(row->path, written->path) == 0 &&
+            strcmp(row->mount, written->mount) == 0)
+            return row;
+    return NULL;
+}
+
+const struct api_row *api_reader(const struct api_product *product, const struct api_row *written,
+                                 const char *path)
+{
+    const struct api_row get = {.method = "GET", .path = "", .mount = ""};
+    bool generic = product->top && strcmp(written->group, product->top) == 0;
+    const struct api_row *reader =
+        generic ? find_endpoint(product, &get, path) : find_same_path(product, written, "GET");
+    bool one = reader && reader->effect == API_READ && strcmp(reader->returns, "json") == 0 &&
+               strncmp(reader->name, "list_", 5) != 0;
+    return one ? reader : NULL;
+}

@@ -1,7 +1,10 @@
 /* Lua module `consul`: the table of Consul's HTTP API, and where its agent is. */
 #include "api.h"
 
+#include "fields.h"
 #include "kinds.h"
+
+#include <string.h>
 
 #include "consul_rows.h" /* made from consul.tsv */
 
@@ -34,6 +37,31 @@ static const struct api_hint hints[] = {
     {0},
 };
 
+/* A key goes back to its value and flags; what cannot be text cannot go back. */
+static bool undo_key(lua_State *L, const struct api_write *write, int found, struct json_text *json)
+{
+    if (strcmp(write->row->path, "/v1/kv/{key}") != 0)
+        return false;
+    if (!fields_is_nothing(L, found) && !consul_push_key(L, found))
+        return true;
+    json_open_object(json);
+    json_key(json, "op");
+    json_string(json, fields_is_nothing(L, found) ? "consul.absent" : "consul.present");
+    json_key(json, "addr");
+    json_string(json, write->client->base);
+    json_key(json, "kind");
+    json_string(json, "kv");
+    json_key(json, "name");
+    json_string(json, lua_tostring(L, 1));
+    if (!fields_is_nothing(L, found)) {
+        json_key(json, "data");
+        json_raw(json, lua_tostring(L, -1));
+        lua_pop(L, 1);
+    }
+    json_close_object(json);
+    return true;
+}
+
 const struct api_product consul_product = {
     .name = "consul",
     .title = "Consul",
@@ -51,6 +79,7 @@ const struct api_product consul_product = {
     .present = consul_present,
     .absent = consul_absent,
     .kinds = consul_kinds,
+    .undo = undo_key,
 };
 
 static void consul_open(lua_State *L)

@@ -14,9 +14,8 @@
 /* --- kv ---------------------------------------------------------------------------------------------------------------- */
 
 /* [-1, +1, v] Of the base64 text on top: its bytes; of null: no bytes. */
-static void decode_value(struct convergence *c)
+static void decode_value(lua_State *L, const char *op)
 {
-    lua_State *L = c->L;
     size_t length;
     const char *text = lua_type(L, -1) == LUA_TSTRING ? lua_tolstring(L, -1, &length) : NULL;
     if (!text || length == 0) {
@@ -29,9 +28,30 @@ static void decode_value(struct convergence *c)
     int decoded = EVP_DecodeBlock(out, (const unsigned char *)text, (int)length);
     int padding = (text[length - 1] == '=') + (length > 1 && text[length - 2] == '=');
     if (decoded < padding)
-        failure_error(L, "invalid", c->op, "the value that the server gives is not base64");
+        failure_error(L, "invalid", op, "the value that the server gives is not base64");
     luaL_pushresultsize(&bytes, (size_t)(decoded - padding));
     lua_replace(L, -2);
+}
+
+/* [-0, +1, v] {Value=, Flags=} of an entry of kv.read_key. */
+static void push_key(lua_State *L, int entry, const char *op)
+{
+    lua_createtable(L, 0, 2);
+    lua_getfield(L, entry, "Value");
+    decode_value(L, op);
+    lua_setfield(L, -2, "Value");
+    lua_getfield(L, entry, "Flags");
+    lua_setfield(L, -2, "Flags");
+}
+
+bool consul_push_key(lua_State *L, int entry)
+{
+    push_key(L, entry, "consul.kv");
+    bool text = !fields_has_unwritable(L, -1);
+    if (text)
+        fields_push_shown(L, -1);
+    lua_remove(L, text ? -2 : -1);
+    return text;
 }
 
 static void look_at_key(struct convergence *c)
@@ -45,12 +65,7 @@ static void look_at_key(struct convergence *c)
     lua_rawgeti(L, -1, 1);
     int entry = lua_gettop(L);
     c->index = converge_integer(L, entry, "ModifyIndex");
-    lua_createtable(L, 0, 2);
-    lua_getfield(L, entry, "Value");
-    decode_value(c);
-    lua_setfield(L, -2, "Value");
-    lua_getfield(L, entry, "Flags");
-    lua_setfield(L, -2, "Flags");
+    push_key(L, entry, c->op);
 }
 
 static void write_key(struct convergence *c)

@@ -30,13 +30,8 @@ static int release(lua_State *L)
     buffer_wipe(&c->types);
     buffer_wipe(&c->undo);
     buffer_wipe(&c->account);
-    struct fields_difference *differences[] = {&c->difference, &c->left};
-    for (int i = 0; i < 2; i++) {
-        buffer_wipe(&differences[i]->lines);
-        buffer_wipe(&differences[i]->before);
-        buffer_wipe(&differences[i]->after);
-        buffer_free(&differences[i]->path);
-    }
+    fields_difference_free(&c->difference);
+    fields_difference_free(&c->left);
     return 0;
 }
 

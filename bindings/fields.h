@@ -61,6 +61,9 @@ struct fields_difference {
 void fields_describe(lua_State *L, const struct fields *fields, int wanted, int found,
                      struct fields_difference *difference);
 
+/* Wipes and releases its buffers. */
+void fields_difference_free(struct fields_difference *difference);
+
 /* [-0, +1, v] JSON text of the value with secrets and unknown values as "<secret>" and "<unknown>". */
 void fields_push_shown(lua_State *L, int index);
 

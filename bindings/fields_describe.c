@@ -292,3 +292,11 @@ void fields_describe(lua_State *L, const struct fields *fields, int wanted, int 
     describe(L, &description, FIELD_PLAIN, wanted, found);
     write_states(L, fields, wanted, found, difference);
 }
+
+void fields_difference_free(struct fields_difference *difference)
+{
+    buffer_wipe(&difference->lines);
+    buffer_wipe(&difference->before);
+    buffer_wipe(&difference->after);
+    buffer_free(&difference->path);
+}

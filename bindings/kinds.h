@@ -16,4 +16,8 @@ int nomad_absent(lua_State *L);
 int vault_present(lua_State *L);
 int vault_absent(lua_State *L);
 
+/* [-0, +1|0, v] Of a key as kv.read_key gives it, at `entry`: JSON of its value as text and its flags. False, and
+ * nothing pushed, where the value is no text. */
+bool consul_push_key(lua_State *L, int entry);
+
 #endif

@@ -2,6 +2,10 @@
 #include "api.h"
 
 #include "kinds.h"
+#include "secret.h"
+
+#include <stdlib.h>
+#include <string.h>
 
 #include "vault_rows.h" /* made from vault.tsv */
 
@@ -41,6 +45,35 @@ static const struct api_hint hints[] = {
     {0},
 };
 
+/* A versioned secret goes back to its version, or its newest version comes back; nobody writes it down for that. */
+static bool undo_version(lua_State *L, const struct api_write *write, int found, struct json_text *json)
+{
+    lua_Integer version = 0;
+    bool removes = strcmp(write->row->method, "DELETE") == 0;
+    if (!strstr(write->path, "/data/") || !lua_istable(L, found))
+        return false;
+    if (lua_getfield(L, found, "metadata") == LUA_TTABLE && lua_getfield(L, -1, "version") != LUA_TNIL) {
+        size_t length;
+        const char *text = secret_bytes(L, -1, &length); /* who reads by path finds all of it secret */
+        version = text ? strtoll(text, NULL, 10) : lua_tointeger(L, -1);
+        lua_pop(L, 1);
+    }
+    lua_pop(L, 1);
+    if (version <= 0)
+        return false;
+    json_open_object(json);
+    json_key(json, "op");
+    json_string(json, removes ? "vault.undelete" : "vault.rollback");
+    json_key(json, "addr");
+    json_string(json, write->client->base);
+    json_key(json, "name");
+    json_string(json, write->path + strlen("/v1/"));
+    json_key(json, "version");
+    json_integer(json, version);
+    json_close_object(json);
+    return true;
+}
+
 const struct api_product vault_product = {
     .name = "vault",
     .title = "Vault",
@@ -65,6 +98,7 @@ const struct api_product vault_product = {
     .present = vault_present,
     .absent = vault_absent,
     .kinds = vault_kinds,
+    .undo = undo_version,
 };
 
 static void vault_open(lua_State *L)

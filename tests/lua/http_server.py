@@ -6,8 +6,8 @@ Paths: /echo /headers /status/CODE /slow/SECONDS /busy/NAME/COUNT (429 COUNT tim
 /seen (what came in, as JSON lines; the tests ask it whether a secret went somewhere) /empty404.
 /v1/... answers a little of what Consul and Nomad answer, in their words (as recorded from Consul 1.8 and Nomad 1.1).
 With --tls CERT KEY it speaks https, with --client-ca FILE it wants a client certificate. --replay=FILE answers what is in a file of recorded
-exchanges (tests/lua/recordings) as it was answered then: a request that was made several times as the first time, with --in-order
-each time as it was then.
+exchanges (tests/lua/recordings) as it was answered then: a request that was made several times as the first time or, after
+/turn/LINE, as in that line of the file.
 """
 import base64
 import collections
@@ -63,7 +63,7 @@ class Handler(BaseHTTPRequestHandler):
                               "headers": {k.lower(): v for k, v in self.headers.items()}})
         recorded = self.server.recorded.get(key(self.command, self.path))
         if recorded:
-            self.replay(recorded.popleft() if self.server.in_order and len(recorded) > 1 else recorded[0])
+            self.replay(next((e for e in recorded if e["line"] == self.server.turn), recorded[0]))
             return
         name, _, rest = url.path[1:].partition("/")
         method = getattr(self, "at_" + name, None)
@@ -93,6 +93,10 @@ class Handler(BaseHTTPRequestHandler):
     def at_seen(self, _):
         self.answer(200, json.dumps({"requests": self.seen, "connections": len(self.connections), "sent": self.sent}),
                     "application/json")
+
+    def at_turn(self, line):  # of what is replayed, the line that is meant next
+        self.server.turn = int(line)
+        self.answer(200)
 
     def at_status(self, code):
         self.answer(int(code), "status " + code)
@@ -374,7 +378,7 @@ class Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 256
     recorded = {}
-    in_order = False
+    turn = 0
 
     def handle_error(self, *_):
         pass
@@ -386,9 +390,9 @@ def main():
     for argument in arguments:
         if argument.startswith("--replay="):
             with open(argument[9:], encoding="utf-8") as lines:
-                for exchange in map(json.loads, lines):
-                    server.recorded.setdefault(key(exchange["method"], exchange["path"]), collections.deque()).append(exchange)
-    server.in_order = "--in-order" in arguments
+                for line, exchange in enumerate(map(json.loads, lines), 1):
+                    exchange["line"] = line
+                    server.recorded.setdefault(key(exchange["method"], exchange["path"]), []).append(exchange)
     if "--tls" in arguments:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         at = arguments.index("--tls")

@@ -146,11 +146,13 @@ for _, entry in ipairs(SERVERS) do
   local product, recording, least = table.unpack(entry)
   tap.test("every answer of a real " .. recording .. " is understood", function()
     local path = "tests/lua/recordings/" .. recording .. ".jsonl"
-    local server <close> = servers.start("--replay=" .. path, "--in-order")
+    local server <close> = servers.start("--replay=" .. path)
     local client = _G[product] { addr = server.url, token = "" }
-    local made, left = 0, {}
+    local made, left, number = 0, {}, 0
     for line in io.lines(path) do
       local exchange = json.decode(line)
+      number = number + 1
+      http.get(server.url .. "/turn/" .. number)
       if replay(product, client, server, exchange) then
         made = made + 1
       else

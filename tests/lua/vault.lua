@@ -163,7 +163,10 @@ tap.test("--check: what creates credentials is not asked for, by whatever name",
   local requests, sent = server:seen().requests, {}
   for index = before + 1, #requests do sent[#sent + 1] = requests[index].method .. " " .. requests[index].path end
   tap.equal(predicted, 8)
-  tap.equal(sent, { "GET /v1/secret/data/creds/x", "GET /v1/auth/token/lookup-self", "POST /v1/sys/capabilities-self" }, out)
+  local reads_before_writes = { "GET /v1/kv/a", "GET /v1/kv/decrypt/a", "GET /v1/auth/other/role/r/secret-id/lookup",
+    "GET /v1/kv/b" }
+  local reads = { "GET /v1/secret/data/creds/x", "GET /v1/auth/token/lookup-self", "POST /v1/sys/capabilities-self" }
+  tap.equal(sent, table.move(reads, 1, #reads, #reads_before_writes + 1, reads_before_writes), out)
 end)
 
 tap.test("what needs a WebSocket says so", function()
