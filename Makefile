@@ -28,6 +28,7 @@ PKG_LIBS   = $(shell pkg-config --libs $(PACKAGES)) -lm
 SOURCES   := $(sort $(wildcard runtime/*.c bindings/*.c))
 OBJECTS   := $(SOURCES:%.c=$(BUILD)/object/%.o)
 UNITS     := $(patsubst tests/unit/%.c,$(BUILD)/unit/%,$(sort $(wildcard tests/unit/test_*.c)))
+RIVALS    := $(patsubst tests/bench/%.c,$(BUILD)/bench/%,$(sort $(wildcard tests/bench/*.c)))
 
 all: $(BUILD)/moonbook
 
@@ -51,6 +52,13 @@ $(BUILD)/unit/%: tests/unit/%.c $(filter-out $(BUILD)/object/runtime/main.o,$(OB
 	    -o $@ $^ $(PKG_LIBS) $(shell pkg-config --libs $(UNIT_PACKAGES))
 
 units: $(UNITS)
+
+# What the program is measured against.
+$(BUILD)/bench/%: tests/bench/%.c
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(PKG_CFLAGS) -std=c17 $(WARNINGS) $(WERROR) $(CFLAGS) -Wl,--as-needed $(LDFLAGS) -o $@ $< $(PKG_LIBS)
+
+rivals: $(RIVALS)
 
 # ---- what must be installed ----
 
@@ -85,7 +93,7 @@ test: deps
 	@tests/run $(BUILD)
 
 bench: deps-bench
-	@$(MAKE) --no-print-directory all
+	@$(MAKE) --no-print-directory all rivals
 	@tests/bench/run $(BUILD)
 
 lint: deps-lint
@@ -112,5 +120,5 @@ help:
 
 -include $(OBJECTS:.o=.d) $(UNITS:=.d)
 
-.PHONY: all units deps deps-build deps-lint deps-bench demo test bench lint install clean help
+.PHONY: all units rivals deps deps-build deps-lint deps-bench demo test bench lint install clean help
 .DELETE_ON_ERROR:
