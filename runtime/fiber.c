@@ -339,6 +339,22 @@ static void run_ready(struct runtime *runtime)
     }
 }
 
+/* Runs in each round of the loop after its timers, before it waits: not while a fiber that they woke could run. */
+static void before_waiting(uv_prepare_t *prepare)
+{
+    const struct runtime *runtime = prepare->data;
+    if (runtime->ready_first)
+        uv_stop(prepare->loop);
+}
+
+void fiber_watch_loop(struct runtime *runtime)
+{
+    uv_prepare_init(&runtime->loop, &runtime->before_waiting);
+    runtime->before_waiting.data = runtime;
+    uv_prepare_start(&runtime->before_waiting, before_waiting);
+    uv_unref((uv_handle_t *)&runtime->before_waiting);
+}
+
 bool fiber_drive(lua_State *L, struct fiber *fiber, int *results)
 {
     struct runtime *runtime = fiber->runtime;

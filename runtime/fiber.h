@@ -112,6 +112,9 @@ bool fiber_offload(struct runtime *runtime, void (*work)(void *argument), void *
 enum wait_outcome fiber_lock(struct runtime *runtime, struct fiber_lock *lock);
 void fiber_unlock(struct fiber_lock *lock);
 
+/* Makes the loop come back as soon as a fiber is ready; called by runtime_new. */
+void fiber_watch_loop(struct runtime *runtime);
+
 /* Releases the stacks kept for reuse; called by runtime_free. */
 void fiber_release_stacks(struct runtime *runtime);
 

@@ -50,6 +50,7 @@ struct runtime *runtime_new(const char *program)
         free(runtime);
         return NULL;
     }
+    fiber_watch_loop(runtime);
     signal(SIGPIPE, SIG_IGN); /* a reader that went away is an error of that write */
     runtime->program = copy_text(program);
     runtime->redactor = redactor_new();

@@ -57,6 +57,7 @@ struct runtime {
     struct fiber *fibers;         /* every fiber alive */
     struct fiber *ready_first;    /* the ready queue */
     struct fiber *ready_last;
+    uv_prepare_t before_waiting; /* fiber_watch_loop's */
     unsigned fiber_count;
     int interrupts;  /* how many SIGINT or SIGTERM came */
     bool timed_out;  /* --timeout is over */

@@ -48,6 +48,38 @@ static void a_sleep_ends_after_its_time(void **state)
     assert_true(runtime_now(runtime) - before >= 20);
 }
 
+static int sleep_and_wake(lua_State *L)
+{
+    fiber_sleep(runtime_of(L), 5);
+    fiber_wake(lua_touserdata(L, 1));
+    return 0;
+}
+
+/* The other's time is over while this one computes: the loop finds its timer due before it waits. */
+static int compute_then_wait(lua_State *L)
+{
+    struct runtime *runtime = runtime_of(L);
+    lua_pushcfunction(L, sleep_and_wake);
+    lua_pushlightuserdata(L, runtime->current);
+    struct fiber *other = fiber_start(L, 1);
+    fiber_sleep(runtime, 0);
+    for (uint64_t end = runtime_now(runtime) + 20; runtime_now(runtime) < end;)
+        ;
+    enum wait_outcome outcome = fiber_suspend(runtime, 2000);
+    int results;
+    fiber_join(L, other, &results);
+    lua_pushinteger(L, outcome);
+    return 1;
+}
+
+static void a_timer_due_before_the_loop_waits_is_not_late(void **state)
+{
+    struct runtime *runtime = *state;
+    int results;
+    assert_true(run(runtime, compute_then_wait, &results));
+    assert_int_equal(lua_tointeger(runtime->L, -1), WAIT_WOKEN);
+}
+
 /* ---- waits below Lua ---- */
 
 static int wait_then_compare(lua_State *L)
@@ -277,6 +309,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_sleep_ends_after_its_time, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_timer_due_before_the_loop_waits_is_not_late, set_up, tear_down),
         cmocka_unit_test_setup_teardown(waits_inside_a_sort_comparator, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_thousand_at_once, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_cancelled_wait_fails, set_up, tear_down),
