@@ -9,7 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -20,14 +19,6 @@
 #define STREAM_WINDOW      ((size_t)256 << 10) /* what is kept of a stream at most, and one piece more */
 
 /* --- one attempt: what curl asks for and delivers ------------------------------------------------------------ */
-
-/* Children of the program must not inherit connections. */
-static curl_socket_t open_socket(void *user, curlsocktype purpose, struct curl_sockaddr *address)
-{
-    (void)user;
-    (void)purpose;
-    return socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
-}
 
 static bool write_all(int file, const char *bytes, size_t length)
 {
@@ -239,7 +230,6 @@ static void set_common(CURL *easy, const char *url, uint64_t connect_timeout_ms)
     curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
     curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L); /* or giving up waits for a resolver thread */
     curl_easy_setopt(easy, CURLOPT_TCP_KEEPALIVE, 1L);
-    curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, open_socket);
     curl_easy_setopt(easy, CURLOPT_USERAGENT, "moonbook/" MOONBOOK_VERSION);
     curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS,
                      (long)(connect_timeout_ms ? connect_timeout_ms : TRANSFER_CONNECT_TIMEOUT_MS));
@@ -273,6 +263,10 @@ struct transfer *transfer_new(struct transfers *transfers)
     CURL *easy = transfers->spare_count > 0 ? transfers->spare[--transfers->spare_count] : curl_easy_init();
     if (!easy)
         return NULL;
+    curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, transfers_open_socket);
+    curl_easy_setopt(easy, CURLOPT_OPENSOCKETDATA, transfers);
+    curl_easy_setopt(easy, CURLOPT_CLOSESOCKETFUNCTION, transfers_close_socket);
+    curl_easy_setopt(easy, CURLOPT_CLOSESOCKETDATA, transfers);
     struct transfer *transfer = allocate_zeroed(1, sizeof *transfer);
     transfer->easy = easy;
     transfer->fiber = transfers->runtime->current;
@@ -644,8 +638,7 @@ void transfers_free(struct runtime *runtime)
     while (transfers->spare_count > 0)
         curl_easy_cleanup(transfers->spare[--transfers->spare_count]);
     curl_multi_cleanup(transfers->multi); /* calls on_socket and on_timer */
-    while (transfers->watches)
-        transfers_unwatch(transfers->watches);
+    transfers_unwatch(transfers);
     uv_close((uv_handle_t *)&transfers->timer, on_timer_closed);
     curl_global_cleanup();
 }

@@ -10,20 +10,23 @@
 
 #define SPARE_HANDLES 16 /* easy handles kept for the next request */
 
-/* A socket of curl's that libuv watches. */
+/* A socket of curl's that libuv watches. A connection stays watched while it is kept for the next request: to stop and
+ * begin again would be four system calls for each. */
 struct watch {
     uv_poll_t poll;
     curl_socket_t socket;
-    int events; /* what curl waits for */
+    bool connection; /* opened by transfers_open_socket, closed by transfers_close_socket */
+    int events;      /* what curl waits for; 0: nothing */
+    int watched;     /* what libuv watches for */
     struct transfers *transfers;
-    struct watch *next, **link;
 };
 
 struct transfers {
     struct runtime *runtime;
     CURLM *multi;
     uv_timer_t timer;
-    struct watch *watches;
+    struct watch **watches; /* by socket; NULL where there is none */
+    size_t watch_count;
     struct transfer *active;
     CURL *spare[SPARE_HANDLES];
     unsigned spare_count;
@@ -62,8 +65,12 @@ void transfer_wake(const struct transfer *transfer);
 /* Lets curl act on a socket and wakes whose exchange ended; callable from any fiber or callback of the loop. */
 void transfers_drive(struct transfers *transfers, curl_socket_t socket, int events);
 
-/* Ends the watch of a socket. */
-void transfers_unwatch(struct watch *watch);
+/* What curl opens and closes its connections with; `user` is the transfers. */
+curl_socket_t transfers_open_socket(void *user, curlsocktype purpose, struct curl_sockaddr *address);
+int transfers_close_socket(void *user, curl_socket_t socket);
+
+/* Ends the watch of every socket. */
+void transfers_unwatch(struct transfers *transfers);
 
 /* The runtime's transfers, made at the first request. */
 struct transfers *transfers_of(struct runtime *runtime);

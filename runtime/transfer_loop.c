@@ -3,8 +3,10 @@
 
 #include "fiber.h"
 
-#include <fcntl.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #define KEPT_CONNECTIONS   256
 #define CONNECTIONS_A_HOST 128 /* Consul refuses a client's 201st */
@@ -38,13 +40,29 @@ void transfers_drive(struct transfers *transfers, curl_socket_t socket, int even
     collect_ended(transfers);
 }
 
+static void on_ready(uv_poll_t *poll, int status, int events);
+
+/* Makes libuv watch for what curl waits for. 0 where it does. */
+static int follow(struct watch *watch)
+{
+    if (watch->watched == watch->events)
+        return 0;
+    watch->watched = watch->events;
+    return watch->events ? uv_poll_start(&watch->poll, watch->events, on_ready) : uv_poll_stop(&watch->poll);
+}
+
 static void on_ready(uv_poll_t *poll, int status, int events)
 {
     struct watch *watch = poll->data;
     int flags = 0;
-    if (status <
-        0) /* libuv stops watching a socket with an error; curl finds out which by reading and writing */
+    if (!watch->events) {
+        follow(watch); /* the server ended a kept connection: curl sees it when it takes it again */
+        return;
+    }
+    if (status < 0) { /* libuv has stopped to watch; curl finds the error by reading and writing */
+        watch->watched = 0;
         flags = CURL_CSELECT_IN | CURL_CSELECT_OUT;
+    }
     if (events & UV_READABLE)
         flags |= CURL_CSELECT_IN;
     if (events & UV_WRITABLE)
@@ -52,7 +70,7 @@ static void on_ready(uv_poll_t *poll, int status, int events)
     transfers_drive(watch->transfers, watch->socket,
                     flags); /* may close the watch; its memory goes in the next round */
     if (status < 0 && !uv_is_closing((uv_handle_t *)poll))
-        uv_poll_start(poll, watch->events, on_ready);
+        follow(watch);
 }
 
 static void on_timeout(uv_timer_t *timer)
@@ -65,12 +83,9 @@ static void on_watch_closed(uv_handle_t *handle)
     free(handle->data);
 }
 
-void transfers_unwatch(struct watch *watch)
+static struct watch *watch_of(const struct transfers *transfers, curl_socket_t socket)
 {
-    *watch->link = watch->next;
-    if (watch->next)
-        watch->next->link = watch->link;
-    uv_close((uv_handle_t *)&watch->poll, on_watch_closed);
+    return (size_t)socket < transfers->watch_count ? transfers->watches[socket] : NULL;
 }
 
 static struct watch *watch_open(struct transfers *transfers, curl_socket_t socket)
@@ -83,35 +98,62 @@ static struct watch *watch_open(struct transfers *transfers, curl_socket_t socke
     watch->poll.data = watch;
     watch->socket = socket;
     watch->transfers = transfers;
-    watch->next = transfers->watches;
-    watch->link = &transfers->watches;
-    if (watch->next)
-        watch->next->link = &watch->next;
-    transfers->watches = watch;
+    size_t count = transfers->watch_count;
+    if ((size_t)socket >= count) {
+        transfers->watch_count = (size_t)socket + 1;
+        transfers->watches =
+            reallocate(transfers->watches, transfers->watch_count * sizeof *transfers->watches);
+        memset(transfers->watches + count, 0, (transfers->watch_count - count) * sizeof *transfers->watches);
+    }
+    transfers->watches[socket] = watch;
     return watch;
+}
+
+static void watch_close(struct transfers *transfers, curl_socket_t socket)
+{
+    struct watch *watch = watch_of(transfers, socket);
+    if (!watch)
+        return;
+    transfers->watches[socket] = NULL;
+    uv_close((uv_handle_t *)&watch->poll, on_watch_closed);
+}
+
+curl_socket_t transfers_open_socket(void *user, curlsocktype purpose, struct curl_sockaddr *address)
+{
+    struct transfers *transfers = user;
+    (void)purpose;
+    /* Children of the program must not inherit connections. */
+    curl_socket_t opened = socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
+    struct watch *watch = opened >= 0 ? watch_open(transfers, opened) : NULL;
+    if (watch)
+        watch->connection = true;
+    return opened;
+}
+
+int transfers_close_socket(void *user, curl_socket_t socket)
+{
+    watch_close(user, socket);
+    return close(socket);
 }
 
 /* curl says which sockets it waits for. This comes during curl_multi_cleanup too. */
 static int on_socket(CURL *easy, curl_socket_t socket, int what, void *user, void *assigned)
 {
     struct transfers *transfers = user;
-    struct watch *watch = assigned;
+    struct watch *watch = watch_of(transfers, socket);
     (void)easy;
+    (void)assigned;
     if (what == CURL_POLL_REMOVE) {
-        if (watch) {
-            curl_multi_assign(transfers->multi, socket, NULL);
-            transfers_unwatch(watch);
-        }
+        if (watch && watch->connection)
+            watch->events = 0;
+        else
+            watch_close(transfers, socket);
         return 0;
     }
-    if (!watch) {
-        watch = watch_open(transfers, socket);
-        if (!watch)
-            return -1;
-        curl_multi_assign(transfers->multi, socket, watch);
-    }
+    if (!watch && !(watch = watch_open(transfers, socket)))
+        return -1;
     watch->events = (what & CURL_POLL_IN ? UV_READABLE : 0) | (what & CURL_POLL_OUT ? UV_WRITABLE : 0);
-    return uv_poll_start(&watch->poll, watch->events, on_ready) == 0 ? 0 : -1;
+    return follow(watch) == 0 ? 0 : -1;
 }
 
 static int on_timer(CURLM *multi, long ms, void *user)
@@ -152,4 +194,13 @@ struct transfers *transfers_of(struct runtime *runtime)
     curl_multi_setopt(transfers->multi, CURLMOPT_MAX_HOST_CONNECTIONS, (long)CONNECTIONS_A_HOST);
     runtime->transfers = transfers;
     return transfers;
+}
+
+void transfers_unwatch(struct transfers *transfers)
+{
+    for (size_t socket = 0; socket < transfers->watch_count; socket++)
+        watch_close(transfers, (curl_socket_t)socket);
+    free(transfers->watches);
+    transfers->watches = NULL;
+    transfers->watch_count = 0;
 }

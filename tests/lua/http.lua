@@ -101,6 +101,17 @@ tap.test("connections are kept", function()
   tap.equal(server:seen().connections, before)
 end)
 
+tap.test("a kept connection that the server ends costs nothing and is not used again", function()
+  local before = server:seen().connections
+  for _ = 1, 3 do
+    tap.equal(http.get(url .. "/leave").body, "left")
+    local worked = os.clock()
+    sleep(0.1)
+    tap.ok(os.clock() - worked < 0.05, "the loop waits")
+  end
+  tap.equal(server:seen().connections, before + 3)
+end)
+
 tap.test("any Lua may wait", function()
   local list = { 3, 1, 2 }
   table.sort(list, function(a, b)

@@ -2,7 +2,7 @@
 """A server for tests, on loopback, with the port it prints: what well-behaved and hostile servers answer.
 
 Paths: /echo /headers /status/CODE /slow/SECONDS /busy/NAME/COUNT (429 COUNT times, then 200) /redirect/CODE?to=URL
-/loop /big/BYTES /short (closes in mid-body) /reset /garbage /spaces (no end) /json /deep /store/... (GET PUT DELETE)
+/loop /big/BYTES /short (closes in mid-body) /leave (closes after a whole answer, without saying so) /reset /garbage /spaces (no end) /json /deep /store/... (GET PUT DELETE)
 /seen (what came in, as JSON lines; the tests ask it whether a secret went somewhere) /empty404.
 /v1/... answers a little of what Consul and Nomad answer, in their words (as recorded from Consul 1.8 and Nomad 1.1).
 With --tls CERT KEY it speaks https, with --client-ca FILE it wants a client certificate. --replay=FILE answers what is in a file of recorded
@@ -127,6 +127,10 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", "1000")
         self.end_headers()
         self.wfile.write(b"only this")
+        self.close_connection = True
+
+    def at_leave(self, _):
+        self.answer(200, "left")
         self.close_connection = True
 
     def at_reset(self, _):
