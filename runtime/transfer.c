@@ -171,11 +171,11 @@ static void add_headers(struct transfer *transfer)
     curl_easy_setopt(transfer->easy, CURLOPT_HTTPHEADER, transfer->headers);
 }
 
-static void set_target(CURL *easy, const struct transfer_target *target, const char *url)
+static void set_target(CURL *easy, const struct transfer_target *target, bool loopback)
 {
     if (target->unix_socket)
         curl_easy_setopt(easy, CURLOPT_UNIX_SOCKET_PATH, target->unix_socket);
-    if (target->unix_socket || transfer_is_loopback(url))
+    if (target->unix_socket || loopback)
         curl_easy_setopt(easy, CURLOPT_PROXY, ""); /* whatever the environment says */
     if (target->ca)
         curl_easy_setopt(easy, CURLOPT_CAINFO, target->ca);
@@ -220,10 +220,8 @@ static void set_method(struct transfer *transfer)
     curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, request->method);
 }
 
-static void set_common(CURL *easy, const char *url, uint64_t connect_timeout_ms)
+static void set_common(CURL *easy, uint64_t connect_timeout_ms)
 {
-    curl_easy_setopt(easy, CURLOPT_URL, url);
-    curl_easy_setopt(easy, CURLOPT_PATH_AS_IS, 1L); /* a key may hold ".." */
     curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
     curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L);
     curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
@@ -235,15 +233,16 @@ static void set_common(CURL *easy, const char *url, uint64_t connect_timeout_ms)
                      (long)(connect_timeout_ms ? connect_timeout_ms : TRANSFER_CONNECT_TIMEOUT_MS));
 }
 
-void transfer_set_up(struct transfer *transfer)
+static void set_up(struct transfer *transfer)
 {
     const struct transfer_request *request = transfer->request;
     CURL *easy = transfer->easy;
+    set_common(easy, request->connect_timeout_ms);
+    set_target(easy, &request->target, transfer_is_loopback(transfer->url));
     if (request->target.server_name)
         transfer_name_server(transfer);
+    curl_easy_setopt(easy, CURLOPT_CURLU, transfer->url);
     add_headers(transfer);
-    set_common(easy, transfer->url ? transfer->url : request->url, request->connect_timeout_ms);
-    set_target(easy, &request->target, request->url);
     set_method(transfer);
     curl_easy_setopt(easy, CURLOPT_CONNECT_TO, transfer->connect_to);
     curl_easy_setopt(easy, CURLOPT_FRESH_CONNECT, request->once ? 1L : 0L);
@@ -258,23 +257,34 @@ void transfer_set_up(struct transfer *transfer)
 
 /* --- the life of an attempt ---------------------------------------------------------------------------------- */
 
-struct transfer *transfer_new(struct transfers *transfers)
+struct transfer *transfer_new(struct transfers *transfers, const struct transfer_request *request,
+                              struct transfer_answer *answer, struct failure *failure)
 {
-    CURL *easy = transfers->spare_count > 0 ? transfers->spare[--transfers->spare_count] : curl_easy_init();
-    if (!easy)
+    CURLU *url = transfer_parse_url(request, failure);
+    if (!url)
         return NULL;
+    CURL *easy = transfers->spare_count > 0 ? transfers->spare[--transfers->spare_count] : curl_easy_init();
+    if (!easy) {
+        curl_url_cleanup(url);
+        failure_set(failure, "failed", request->op, "curl cannot make a handle");
+        return NULL;
+    }
     curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, transfers_open_socket);
     curl_easy_setopt(easy, CURLOPT_OPENSOCKETDATA, transfers);
     curl_easy_setopt(easy, CURLOPT_CLOSESOCKETFUNCTION, transfers_close_socket);
     curl_easy_setopt(easy, CURLOPT_CLOSESOCKETDATA, transfers);
     struct transfer *transfer = allocate_zeroed(1, sizeof *transfer);
     transfer->easy = easy;
+    transfer->url = url;
+    transfer->request = request;
+    transfer->answer = answer;
     transfer->fiber = transfers->runtime->current;
     transfer->next = transfers->active;
     transfer->link = &transfers->active;
     if (transfer->next)
         transfer->next->link = &transfer->next;
     transfers->active = transfer;
+    set_up(transfer);
     return transfer;
 }
 
@@ -296,7 +306,7 @@ void transfer_free(struct transfers *transfers, struct transfer *transfer)
         curl_easy_cleanup(transfer->easy);
     free_headers(transfer->headers);
     curl_slist_free_all(transfer->connect_to);
-    free(transfer->url);
+    curl_url_cleanup(transfer->url);
     if (transfer->stream)
         transfer->stream->transfer = NULL;
     *transfer->link = transfer->next;
@@ -327,17 +337,8 @@ enum wait_outcome transfer_run(struct transfers *transfers, struct transfer *tra
 /* --- the exchange: attempts, with pauses between them --------------------------------------------------------- */
 
 /* Control characters in a header would begin another one. */
-static bool check_request(const struct transfer_request *request, struct failure *failure)
+static bool check_headers(const struct transfer_request *request, struct failure *failure)
 {
-    CURLU *url = curl_url();
-    CURLUcode code = url ? curl_url_set(url, CURLUPART_URL, request->url, 0) : CURLUE_OUT_OF_MEMORY;
-    char *scheme = code == CURLUE_OK ? transfer_url_part(url, CURLUPART_SCHEME) : NULL;
-    bool web = scheme && (strcasecmp(scheme, "http") == 0 || strcasecmp(scheme, "https") == 0);
-    curl_free(scheme);
-    curl_url_cleanup(url);
-    if (!web)
-        return failure_set(failure, "usage", request->op, "not an http or https URL%s%s",
-                           code == CURLUE_OK ? "" : ": ", code == CURLUE_OK ? "" : curl_url_strerror(code));
     for (size_t i = 0; i < request->header_count; i++) {
         const struct transfer_header *header = &request->headers[i];
         if (strpbrk(header->value, "\r\n") || !header->name[0] || strpbrk(header->name, "\r\n: \t;"))
@@ -380,14 +381,9 @@ static enum attempt attempt(struct transfers *transfers, const struct transfer_r
 {
     uint64_t started = runtime_now(transfers->runtime);
     enum attempt ended = ATTEMPT_FAILED;
-    struct transfer *transfer = transfer_new(transfers);
-    if (!transfer) {
-        failure_set(failure, "failed", request->op, "curl cannot make a handle");
+    struct transfer *transfer = transfer_new(transfers, request, answer, failure);
+    if (!transfer)
         return ATTEMPT_FAILED;
-    }
-    transfer->request = request;
-    transfer->answer = answer;
-    transfer_set_up(transfer);
     enum wait_outcome outcome = transfer_run(transfers, transfer, deadline);
     uint64_t waited = runtime_now(transfers->runtime) - started;
     if (outcome == WAIT_TIMEOUT) {
@@ -431,7 +427,7 @@ static bool admit(struct runtime *runtime, const struct transfer_request *reques
     if (runtime->options.check && !request->reads)
         return failure_set(failure, "failed", request->op,
                            "bug: a request that is no read would be sent under --check");
-    if (!check_request(request, failure))
+    if (!check_headers(request, failure))
         return false;
     if (!transfers_of(runtime))
         return failure_set(failure, "failed", request->op, "curl cannot be set up");
@@ -536,18 +532,15 @@ struct transfer_stream *transfer_stream_open(struct runtime *runtime, const stru
     if (!admit(runtime, request, failure))
         return NULL;
     struct transfers *transfers = runtime->transfers;
-    struct transfer *transfer = transfer_new(transfers);
+    struct transfer_stream *stream = allocate_zeroed(1, sizeof *stream);
+    struct transfer *transfer = transfer_new(transfers, request, &stream->answer, failure);
     if (!transfer) {
-        failure_set(failure, "failed", request->op, "curl cannot make a handle");
+        free(stream);
         return NULL;
     }
-    struct transfer_stream *stream = allocate_zeroed(1, sizeof *stream);
     stream->transfers = transfers;
     stream->transfer = transfer;
     transfer->stream = stream;
-    transfer->request = request;
-    transfer->answer = &stream->answer;
-    transfer_set_up(transfer);
     keep_request(stream, request);
     transfer->request = &stream->request;
     if (curl_multi_add_handle(transfers->multi, transfer->easy) != CURLM_OK) {

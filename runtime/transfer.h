@@ -113,9 +113,6 @@ void transfer_hide_password(struct redactor *redactor, const char *url);
 /* Appends the URL as it may be shown: without user and password. What is no URL becomes "(not a URL)". */
 void transfer_show_url(const char *url, struct buffer *out);
 
-/* Is the URL's host this machine by number or name (127.0.0.0/8, ::1, localhost)? */
-bool transfer_is_loopback(const char *url);
-
 /* Closes all connections and releases curl. What still waits fails. Called by runtime_free, which runs the loop
  * once more afterwards so that libuv can close the handles. */
 void transfers_free(struct runtime *runtime);

@@ -39,7 +39,7 @@ struct transfer {
     const struct transfer_request *request;
     struct transfer_answer *answer;
     struct curl_slist *headers, *connect_to;
-    char *url; /* with server_name in the place of the host, or NULL */
+    CURLU *url; /* server_name may stand in the place of the host */
     size_t header_bytes, body_bytes, body_sent;
     bool done, too_large;
     struct transfer_stream *stream; /* whose body it is, or NULL */
@@ -78,17 +78,21 @@ struct transfers *transfers_of(struct runtime *runtime);
 /* A part of a URL; curl_free it. NULL where it has none. */
 char *transfer_url_part(CURLU *url, CURLUPart part);
 
+/* The request's URL; NULL and a failure where it is none for http or https. */
+CURLU *transfer_parse_url(const struct transfer_request *request, struct failure *failure);
+
+/* Is the URL's host this machine by number or name (127.0.0.0/8, ::1, localhost)? */
+bool transfer_is_loopback(CURLU *url);
+
 /* "host:port" of a request, for messages. */
 void transfer_show_peer(const struct transfer_request *request, char *out, size_t size);
 
 /* Makes curl connect to the request's host but speak to server_name. */
 void transfer_name_server(struct transfer *transfer);
 
-/* Tells curl all that the request asks for. */
-void transfer_set_up(struct transfer *transfer);
-
-/* A new attempt with an easy handle; NULL where curl has none. */
-struct transfer *transfer_new(struct transfers *transfers);
+/* A new attempt: curl is told all that the request asks for. NULL and a failure where that cannot be. */
+struct transfer *transfer_new(struct transfers *transfers, const struct transfer_request *request,
+                              struct transfer_answer *answer, struct failure *failure);
 
 /* Takes it off the multi handle; no callback finds it afterwards. */
 void transfer_free(struct transfers *transfers, struct transfer *transfer);

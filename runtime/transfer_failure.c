@@ -19,12 +19,10 @@ static void look_at_certificate(struct transfers *transfers, const struct transf
     look.target.insecure = true;
     look.target.user = NULL;
     look.header_count = 0;
-    struct transfer *transfer = transfer_new(transfers);
+    struct failure ignored;
+    struct transfer *transfer = transfer_new(transfers, &look, &answer, &ignored);
     if (!transfer)
         return;
-    transfer->request = &look;
-    transfer->answer = &answer;
-    transfer_set_up(transfer);
     curl_easy_setopt(transfer->easy, CURLOPT_CONNECT_ONLY, 1L);
     curl_easy_setopt(transfer->easy, CURLOPT_CERTINFO, 1L);
     if (transfer_run(transfers, transfer, runtime_now(transfers->runtime) + LOOK_AT_CERTIFICATE_MS) ==

@@ -45,16 +45,28 @@ void transfer_show_url(const char *url, struct buffer *out)
     curl_url_cleanup(parsed);
 }
 
-bool transfer_is_loopback(const char *url)
+CURLU *transfer_parse_url(const struct transfer_request *request, struct failure *failure)
 {
-    CURLU *parsed = curl_url();
-    char *host = NULL;
-    if (parsed && curl_url_set(parsed, CURLUPART_URL, url, 0) == CURLUE_OK)
-        host = transfer_url_part(parsed, CURLUPART_HOST);
+    CURLU *url = curl_url();
+    CURLUcode code =
+        url ? curl_url_set(url, CURLUPART_URL, request->url, CURLU_PATH_AS_IS) : CURLUE_OUT_OF_MEMORY;
+    char *scheme = code == CURLUE_OK ? transfer_url_part(url, CURLUPART_SCHEME) : NULL;
+    bool web = scheme && (strcasecmp(scheme, "http") == 0 || strcasecmp(scheme, "https") == 0);
+    curl_free(scheme);
+    if (web)
+        return url;
+    curl_url_cleanup(url);
+    failure_set(failure, "usage", request->op, "not an http or https URL%s%s", code == CURLUE_OK ? "" : ": ",
+                code == CURLUE_OK ? "" : curl_url_strerror(code));
+    return NULL;
+}
+
+bool transfer_is_loopback(CURLU *url)
+{
+    char *host = transfer_url_part(url, CURLUPART_HOST);
     bool loopback = host && (strcasecmp(host, "localhost") == 0 || strncmp(host, "127.", 4) == 0 ||
                              strcmp(host, "[::1]") == 0);
     curl_free(host);
-    curl_url_cleanup(parsed);
     return loopback;
 }
 
@@ -80,29 +92,18 @@ void transfer_show_peer(const struct transfer_request *request, char *out, size_
  * URL, and the connection to where the URL said. */
 void transfer_name_server(struct transfer *transfer)
 {
-    const struct transfer_request *request = transfer->request;
-    CURLU *url = curl_url();
-    char *host = NULL, *port = NULL, *text = NULL;
+    const char *name = transfer->request->target.server_name;
+    char *host = transfer_url_part(transfer->url, CURLUPART_HOST);
+    char *port = transfer_url_part(transfer->url, CURLUPART_PORT);
     struct buffer line = {0};
-    if (!url || curl_url_set(url, CURLUPART_URL, request->url, 0) != CURLUE_OK)
-        goto done;
-    host = transfer_url_part(url, CURLUPART_HOST);
-    port = transfer_url_part(url, CURLUPART_PORT);
-    if (!host || !port || curl_url_set(url, CURLUPART_HOST, request->target.server_name, 0) != CURLUE_OK)
-        goto done;
-    text = transfer_url_part(url, CURLUPART_URL);
-    if (!text)
-        goto done;
-    transfer->url = copy_text(text);
-    buffer_format(&line, "%s:%s:%s:%s", request->target.server_name, port, host, port);
-    transfer->connect_to = curl_slist_append(NULL, buffer_text(&line));
-    buffer_clear(&line);
-    buffer_format(&line, "Host: %s:%s", host, port);
-    transfer->headers = curl_slist_append(transfer->headers, buffer_text(&line));
-done:
+    if (host && port && curl_url_set(transfer->url, CURLUPART_HOST, name, 0) == CURLUE_OK) {
+        buffer_format(&line, "%s:%s:%s:%s", name, port, host, port);
+        transfer->connect_to = curl_slist_append(NULL, buffer_text(&line));
+        buffer_clear(&line);
+        buffer_format(&line, "Host: %s:%s", host, port);
+        transfer->headers = curl_slist_append(transfer->headers, buffer_text(&line));
+    }
     buffer_free(&line);
-    curl_free(text);
     curl_free(host);
     curl_free(port);
-    curl_url_cleanup(url);
 }
