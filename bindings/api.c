@@ -7,29 +7,33 @@
 
 /* --- words and rows ------------------------------------------------------------------------------------------- */
 
+/* Copies the list up to the next comma and moves it on behind that. 0 at its end. */
+static size_t next_item(const char **list, char *item, size_t size)
+{
+    const char *comma = strchrnul(*list, ',');
+    size_t length = (size_t)(comma - *list), kept = length < size ? length : size - 1;
+    memcpy(item, *list, kept);
+    item[kept] = '\0';
+    *list = comma + (length > 0 && *comma == ',');
+    return kept;
+}
+
 bool api_next_word(const char **list, char *word, size_t size, bool *needed)
 {
-    size_t length = strcspn(*list, ",");
+    size_t length = next_item(list, word, size);
     if (length == 0)
         return false;
-    bool star = strchr("*!", (*list)[length - 1]);
-    snprintf(word, size, "%.*s", (int)(length - star), *list);
+    bool star = word[length - 1] == '*' || word[length - 1] == '!';
+    if (star)
+        word[length - 1] = '\0';
     if (needed)
         *needed = star;
-    *list += length;
-    *list += **list == ',';
     return true;
 }
 
 bool api_next_path(const char **list, char *path, size_t size)
 {
-    size_t length = strcspn(*list, ",");
-    if (length == 0)
-        return false;
-    snprintf(path, size, "%.*s", (int)length, *list);
-    *list += length;
-    *list += **list == ',';
-    return true;
+    return next_item(list, path, size) > 0;
 }
 
 bool api_has_word(const char *list, const char *word)

@@ -153,6 +153,13 @@ static bool has_header(const struct transfer_request *request, const char *name)
     return false;
 }
 
+/* Also an empty one. */
+static bool sends_body(const struct transfer_request *request)
+{
+    return request->body || request->body_file >= 0 || strcmp(request->method, "PUT") == 0 ||
+           strcmp(request->method, "POST") == 0;
+}
+
 static void add_headers(struct transfer *transfer)
 {
     const struct transfer_request *request = transfer->request;
@@ -165,9 +172,11 @@ static void add_headers(struct transfer *transfer)
         transfer->headers = curl_slist_append(transfer->headers, buffer_text(&line));
     }
     buffer_wipe(&line);
-    if (!has_header(request, "Content-Type")) /* curl would say that the body is a form */
-        transfer->headers = curl_slist_append(transfer->headers, "Content-Type:");
-    transfer->headers = curl_slist_append(transfer->headers, "Expect:"); /* or large bodies wait a second */
+    if (sends_body(request)) {
+        if (!has_header(request, "Content-Type")) /* curl would say that the body is a form */
+            transfer->headers = curl_slist_append(transfer->headers, "Content-Type:");
+        transfer->headers = curl_slist_append(transfer->headers, "Expect:"); /* or large ones wait a second */
+    }
     curl_easy_setopt(transfer->easy, CURLOPT_HTTPHEADER, transfer->headers);
 }
 
@@ -211,7 +220,7 @@ static void set_method(struct transfer *transfer)
         curl_easy_setopt(easy, CURLOPT_READDATA, transfer);
         curl_easy_setopt(easy, CURLOPT_SEEKFUNCTION, on_seek);
         curl_easy_setopt(easy, CURLOPT_SEEKDATA, transfer);
-    } else if (request->body || strcmp(request->method, "PUT") == 0 || strcmp(request->method, "POST") == 0) {
+    } else if (sends_body(request)) {
         curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE,
                          (curl_off_t)(request->body ? request->body_length : 0));
         curl_easy_setopt(easy, CURLOPT_POSTFIELDS, request->body ? request->body : "");

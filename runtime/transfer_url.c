@@ -31,8 +31,23 @@ void transfer_hide_password(struct redactor *redactor, const char *url)
     curl_url_cleanup(parsed);
 }
 
+/* Most URLs have no "@" and so no user: they are shown as they are, without a parser. */
+static bool has_nothing_to_hide(const char *url)
+{
+    if (strncmp(url, "http://", 7) != 0 && strncmp(url, "https://", 8) != 0)
+        return false;
+    for (; *url; url++)
+        if (*url == '@' || *url <= ' ' || *url == 0x7f)
+            return false;
+    return true;
+}
+
 void transfer_show_url(const char *url, struct buffer *out)
 {
+    if (has_nothing_to_hide(url)) {
+        buffer_append_text(out, url);
+        return;
+    }
     CURLU *parsed = curl_url();
     char *text = NULL;
     if (parsed && curl_url_set(parsed, CURLUPART_URL, url, 0) == CURLUE_OK) {
