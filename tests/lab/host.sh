@@ -7,11 +7,11 @@ host_folder() { echo "$STATE/hosts/$1"; }
 # The hosts' names become folder, interface and machine names.
 check_name() { [[ $1 =~ ^[a-z][a-z0-9-]{0,10}$ ]] || die "not a host name of the lab: '$1'"; }
 
-# srv1 is .2 and cN is .10+N, always; another name has the address that it got when it was first up.
+# srvN is .1+N and cN is .10+N, always; another name has the address that it got when it was first up.
 lab_address() {
   check_name "$1"
   case $1 in
-    srv1) echo "$NET.2" ;;
+    srv[1-8]) echo "$NET.$((1 + ${1#srv}))" ;;
     c[1-9] | c[1-9][0-9]) echo "$NET.$((10 + ${1#c}))" ;;
     *) cat "$STATE/addresses/$1" 2>/dev/null || die "no host $1 in this lab" ;;
   esac
@@ -22,7 +22,7 @@ know_address() {
   local file=$STATE/addresses/$1 last
   [ ! -s "$file" ] || return 0
   mkdir -p "$STATE/addresses"
-  if [[ $1 =~ ^(srv1|c[1-9][0-9]?)$ ]]; then
+  if [[ $1 =~ ^(srv[1-8]|c[1-9][0-9]?)$ ]]; then
     lab_address "$1" >"$file"
   else
     last=$(cat "$STATE/addresses"/* 2>/dev/null | sed 's/.*\.//' | sort -n | tail -1)

@@ -1,42 +1,80 @@
-# Purpose: the cluster that a lab host joins: srv1 with a real Consul server and a Nomad server,
-# the configuration of a client, and forgetting a host that was thrown away.
+# Purpose: the cluster that a lab host joins: real Consul servers (srv1, and more where they are asked for) with a Nomad
+# server on srv1, the configuration of a client, and forgetting a host that was thrown away.
 # shellcheck shell=bash
+
+is_server() { [[ $1 =~ ^srv[1-8]$ ]]; }
+
+# found_cluster ACLS NAME...: how the cluster is made is settled when the lab first comes up.
+found_cluster() {
+  local acls=$1 name servers=()
+  shift
+  for name in "$@"; do ! is_server "$name" || servers+=("$name"); done
+  mapfile -t servers < <(printf '%s\n' "${servers[@]}" | sort -u)
+  if [ ! -s "$STATE/servers" ]; then
+    [ -z "$acls" ] || make_tokens
+    printf '%s\n' "${servers[@]}" >"$STATE/servers"
+    return
+  fi
+  [ -z "$acls" ] || has_acls || die "the lab is up without ACLs: 'lab down' first"
+  for name in "${servers[@]}"; do
+    grep -qx "$name" "$STATE/servers" || die "the lab is up with other servers than $name: 'lab down' first"
+  done
+}
 
 # The programs come from the repository's own packages, put in before the first boot.
 provision_server() {
-  local root=$1 pool
+  local name=$1 root=$2 pool product products=(consul)
+  [ "$name" != srv1 ] || products+=(nomad)
   pool=$(lab_repository)/www/pool/main
-  cp "$(newest "$pool"/consul_*.deb)" "$root/tmp/consul.deb"
-  cp "$(newest "$pool"/nomad_*.deb)" "$root/tmp/nomad.deb"
-  chroot "$root" dpkg --install /tmp/consul.deb /tmp/nomad.deb >/dev/null
-  rm "$root/tmp/consul.deb" "$root/tmp/nomad.deb"
-  fill_in "$LAB/config/consul-server.hcl.in" srv1 >"$root/etc/consul.d/consul.hcl"
-  fill_in "$LAB/config/nomad-server.hcl.in" srv1 >"$root/etc/nomad.d/nomad.hcl"
-  systemctl --quiet --root="$root" enable consul nomad
+  for product in "${products[@]}"; do
+    cp "$(newest "$pool/$product"_*.deb)" "$root/tmp/$product.deb"
+    chroot "$root" dpkg --install "/tmp/$product.deb" >/dev/null
+    rm "$root/tmp/$product.deb"
+    fill_in "$product-server" "$name" >"$root/etc/$product.d/$product.hcl"
+    chmod 0640 "$root/etc/$product.d/$product.hcl"
+    chroot "$root" chgrp "$product" "/etc/$product.d/$product.hcl"
+  done
+  systemctl --quiet --root="$root" enable "${products[@]}"
 }
 
 # The newest below Nomad 1.10, which left out what this cluster's way with Vault needs.
 newest() { printf '%s\n' "$@" | grep -v '_1\.1[0-9]' | sort -V | tail -1; }
 
-# fill_in TEMPLATE NAME: a configuration of host NAME.
+# fill_in TEMPLATE NAME: a configuration of host NAME, from config/.
 fill_in() {
-  sed -e "s/@ADDRESS@/$(lab_address "$2")/g" -e "s/@SERVER@/$(lab_address srv1)/g" -e "s/@NAME@/$2/g" "$1"
+  local text server all=""
+  while read -r server; do all+="${all:+, }\"$(lab_address "$server")\""; done <"$STATE/servers"
+  text=$(fill_in_tokens "$(cat "$LAB/config/$1.hcl.in")")
+  text=${text//@ADDRESS@/$(lab_address "$2")}
+  text=${text//@SERVERS@/$all}
+  text=${text//@SERVER@/$(lab_address srv1)}
+  text=${text//@COUNT@/$(wc -l <"$STATE/servers")}
+  printf '%s\n' "${text//@NAME@/$2}"
 }
 
 # lab config NAME DIR: the two files that an operator would hand to setup/join-client.
 lab_config() {
   local product
   mkdir -p "$2"
-  for product in consul nomad; do fill_in "$LAB/config/$product.hcl.in" "$1" >"$2/$product.hcl"; done
+  for product in consul nomad; do fill_in "$product" "$1" >"$2/$product.hcl"; done
 }
 
-consul_api() { local path=$1 && shift && fetch "$@" "http://$(lab_address srv1):8500/v1/$path"; }
+# consul_api PATH [CURL OPTION...]: asks srv1, or the server at CONSUL_SERVER; with ACLs as CONSUL_TOKEN, or all may be done.
+consul_api() {
+  local path=$1
+  shift
+  fetch -H @<(acl_header "${CONSUL_TOKEN:-management}") "$@" "http://${CONSUL_SERVER:-$(lab_address srv1)}:8500/v1/$path"
+}
 nomad_api() { local path=$1 && shift && fetch "$@" "http://$(lab_address srv1):4646/v1/$path"; }
 
 has_leader() { [ "$("$1" status/leader | tr -d '"[:space:]')" != "" ]; }
 
+has_peers() { [ "$(consul_api status/peers | tr ',' '\n' | grep -c :)" -eq "$(wc -l <"$STATE/servers")" ]; }
+
 wait_cluster() {
   wait_until 60 "Consul's leader on srv1" has_leader consul_api || return
+  wait_until 60 "Consul's servers to be one cluster" has_peers || return
+  ! has_acls || grant || return
   wait_until 60 "Nomad's leader on srv1" has_leader nomad_api
 }
 

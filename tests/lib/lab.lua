@@ -9,6 +9,7 @@
 --   c1:join{ check = true, json = true }           -- moonbook run setup/join-client there, see below
 --   c1:moonbook{ "history", "--json" }             -- {code, stdout, stderr, events}; any exit status is fine
 --   c1.name, c1.address                            -- "c1", "10.213.77.11"
+--   lab.token "management"                         -- of a cluster with ACLs (a suite that wants one says "lab: --acls")
 --   lab.consul, lab.nomad                          -- clients of the cluster's servers, asked from here
 local lab = {}
 lab.__index = lab
@@ -224,6 +225,9 @@ function lab.fingerprint(which) return call("fingerprint", which) end
 
 -- The address of srv1, the cluster's server.
 function lab.server() return call("address", "srv1") end
+
+-- The secret of a token of a cluster with ACLs: "management", "agent", "nomad", "read-only".
+function lab.token(name) return call("token", name) end
 
 -- How many requests the repository was asked so far, by one address or by all, and the lines of its log.
 function lab.requests(address)
