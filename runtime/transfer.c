@@ -287,7 +287,6 @@ struct transfer *transfer_new(struct transfers *transfers, const struct transfer
     transfer->url = url;
     transfer->request = request;
     transfer->answer = answer;
-    transfer->fiber = transfers->runtime->current;
     transfer->next = transfers->active;
     transfer->link = &transfers->active;
     if (transfer->next)
@@ -328,6 +327,7 @@ void transfer_free(struct transfers *transfers, struct transfer *transfer)
 enum wait_outcome transfer_run(struct transfers *transfers, struct transfer *transfer, uint64_t deadline)
 {
     struct runtime *runtime = transfers->runtime;
+    transfer->fiber = runtime->current;
     if (curl_multi_add_handle(transfers->multi, transfer->easy) != CURLM_OK) {
         transfer->done = true;
         transfer->result = CURLE_FAILED_INIT;
