@@ -69,6 +69,15 @@ const struct api_row *api_find(const struct api_product *product, const char *gr
     return NULL;
 }
 
+const char *api_permission_of(const struct api_product *product, const struct api_row *row)
+{
+    const struct api_permission *each = product->permissions;
+    for (; each && each->group; each++)
+        if (strcmp(each->group, row->group) == 0 && (!each->name || strcmp(each->name, row->name) == 0))
+            return each->resource;
+    return "";
+}
+
 /* --- the module -------------------------------------------------------------------------------------------------- */
 
 /* [-0, +1, m] Pushes the function of a row. Upvalues of the caller: product, client or nil. */

@@ -89,6 +89,15 @@ struct api_short_id {
 
 struct api_write;
 
+/* What a token must be allowed: "key" becomes key:read for rows that read, else key:write. */
+struct api_permission {
+    const char *group;
+    const char *name;     /* NULL: the others of the group */
+    const char *resource; /* "service,node": both; "" = none, or not known */
+};
+
+struct api_client;
+
 struct api_product {
     const char *name;           /* "consul": the Lua module */
     const char *title;          /* "Consul" */
@@ -105,14 +114,23 @@ struct api_product {
     const char *header;     /* sent with the value "true"; or NULL */
     const char *leader; /* path of a read that names the active server's "leader_address", to which a 307 may
                                * lead; or NULL: redirects are not followed */
-    const char *capability;                 /* hint for a refused path, with one %s; or NULL */
-    const char *index_header;               /* or NULL */
-    const char *address;                    /* where nothing else is said */
-    const char *port;                       /* of an address that names none */
-    const char *unreachable;                /* hint */
-    const struct api_variable *environment; /* ends with a NULL name */
-    const struct api_hint *hints;           /* ends with a NULL text */
-    const struct api_short_id *short_ids;   /* ends with a NULL parameter */
+    const char *capability;   /* hint for a refused path, with one %s; or NULL */
+    const char *index_header; /* or NULL */
+    const char
+        *endpoint_header; /* sent by endpoints also with an answer that is empty, and not by the router for a
+                                   * path that it does not know; or NULL */
+    const char *address;  /* where nothing else is said */
+    const char *port;     /* of an address that names none */
+    const char *unreachable;                  /* hint */
+    const struct api_variable *environment;   /* ends with a NULL name */
+    const struct api_hint *hints;             /* ends with a NULL text */
+    const struct api_short_id *short_ids;     /* ends with a NULL parameter */
+    const struct api_permission *permissions; /* ends with a NULL group; the first that fits; or NULL */
+    /* [-0, +0, v] Does the error answer mean that what was named is not there, though it does not say so? Or NULL. */
+    bool (*is_missing)(lua_State *L, const struct api_client *client, const struct exchange *exchange);
+    /* [-0, +0, v] A read found nothing: warns where the reason may be the token. The path parameters are at 1..n. Or NULL. */
+    void (*found_nothing)(lua_State *L, struct api_client *client, const struct api_row *row,
+                          const struct exchange *exchange);
     lua_CFunction present; /* the convergent functions; upvalue 1: the client, none = the default one */
     lua_CFunction absent;  /* ... */
     const struct converge_kind *kinds; /* what they know; ends with a NULL name */
@@ -144,6 +162,8 @@ struct api_client {
     int retries;         /* below 0 = the usual */
     char **texts;        /* what it owns */
     size_t text_count;
+    const struct api_row **doubted; /* whose empty answers were looked into */
+    size_t doubted_count;
 };
 
 /* [-0, +0, m] For a module's `open`, its table on top: product.group.name become functions of the current host's
@@ -236,6 +256,9 @@ void api_body_from(lua_State *L, struct exchange *exchange, const char *path);
 bool api_answer_to(lua_State *L, const struct api_client *client, const struct api_row *row,
                    struct exchange *exchange, const char *op, const char *path);
 
+/* What the row needs a token to be allowed, "key" or "service,node"; "" where that is not known. */
+const char *api_permission_of(const struct api_product *product, const struct api_row *row);
+
 /* Makes an error answer a failure: the server's own words, and what to do. */
 void api_explain(const struct api_client *client, const struct api_row *row, const struct exchange *exchange,
                  struct failure *failure);
@@ -251,6 +274,12 @@ void api_explain_unreachable(const struct api_client *client, struct failure *fa
 
 /* [-0, +0, v] Adds address, path and token to an exchange that is empty. `path` is escaped. */
 void api_address(struct exchange *exchange, const struct api_client *client, const char *path);
+
+/* As api_product has them. */
+bool consul_is_missing(lua_State *L, const struct api_client *client, const struct exchange *exchange);
+void consul_found_nothing(lua_State *L, struct api_client *client, const struct api_row *row,
+                          const struct exchange *exchange);
+extern const struct api_permission consul_permissions[];
 
 extern const struct api_product consul_product, nomad_product, vault_product;
 

@@ -69,8 +69,13 @@ static bool begins(const char *text, const char *wanted)
     return true;
 }
 
+static bool has_header(const struct exchange *exchange, const char *name)
+{
+    return name && transfer_answer_header(&exchange->answer, name);
+}
+
 /* Does the 404 say that the thing is not there, or that the server does not know the endpoint? Consul and Nomad answer
- * both with no text at all: then the index, which blocking endpoints send in any case, tells them apart. */
+ * both with no text at all: then the index, which blocking endpoints send, or another header tells them apart. */
 static bool is_absence(const struct api_client *client, const struct api_row *row,
                        const struct exchange *exchange)
 {
@@ -78,12 +83,13 @@ static bool is_absence(const struct api_client *client, const struct api_row *ro
     if (row->effect != API_READ || exchange->answer.status != 404)
         return false;
     text += strspn(text, " \r\n\t");
-    if (!*text) {
-        if (row->blocking)
-            return transfer_answer_header(&exchange->answer, client->product->index_header);
+    const struct api_product *product = client->product;
+    const char *reason = transfer_answer_header(&exchange->answer, "X-Consul-Reason");
+    if (!*text && (row->blocking || product->endpoint_header))
+        return has_header(exchange, product->index_header) || has_header(exchange, product->endpoint_header);
+    if (!*text)
         return strchr(row->path, '{');
-    }
-    if (begins(text, "{\"errors\":[]}"))
+    if (begins(text, "{\"errors\":[]}") || (reason && contains(reason, "not found")))
         return true;
     return !contains(text, "no handler for route") &&
            (contains(text, "not found") || contains(text, "unknown ")) && !contains(text, "page not found");
@@ -119,7 +125,9 @@ void api_push_answer(lua_State *L, const struct api_client *client, const struct
 {
     const struct buffer *body = &exchange->answer.body;
     int status = exchange->answer.status;
-    if (is_absence(client, row, exchange))
+    bool (*is_missing)(lua_State *, const struct api_client *, const struct exchange *) =
+        row->effect == API_READ ? client->product->is_missing : NULL;
+    if (is_absence(client, row, exchange) || (is_missing && is_missing(L, client, exchange)))
         lua_pushnil(L);
     else if (status >= 300 && !exchange_is_answer(exchange, status) && !is_trace(row, exchange)) {
         struct failure failure;
@@ -127,7 +135,8 @@ void api_push_answer(lua_State *L, const struct api_client *client, const struct
         failure_raise(L, &failure);
     } else if (status == 204 && row->effect == API_READ && strcmp(row->returns, "json") == 0)
         lua_pushnil(L); /* looked for and not found */
-    else if (body->length == 0 && strcmp(row->returns, "raw") != 0 && strcmp(row->returns, "text") != 0)
+    else if (body->length == 0 && strcmp(row->returns, "raw") != 0 && strcmp(row->returns, "text") != 0 &&
+             !asks_raw(row, exchange))
         lua_pushboolean(L, true); /* done, nothing to tell */
     else if (is_decoded(row, exchange))
         push_decoded(L, row, exchange);
@@ -156,31 +165,56 @@ static void append_line(struct buffer *out, const char *text, size_t length)
         buffer_append(out, (unsigned char)text[i] < ' ' ? " " : &text[i], 1);
 }
 
-/* The strings of {"errors": ["...", ...]}, Vault's shape. The text is small and of one known form, and an error must
- * be told without Lua: so it is read by hand. False where it has another shape. */
+/* Appends the string whose quote is at `at`; returns where its closing quote is. Errors are small, of a few known forms,
+ * and must be told without Lua: so they are read by hand. */
+static const char *append_string(struct buffer *out, const char *at)
+{
+    struct buffer word = {0};
+    for (at++; *at && *at != '"'; at++) {
+        char byte = *at;
+        if (byte == '\\' && at[1])
+            byte = *++at == 'n' || *at == 't' ? ' ' : *at;
+        buffer_append(&word, &byte, 1);
+    }
+    append_line(out, buffer_text(&word), word.length);
+    buffer_free(&word);
+    return at;
+}
+
+/* The strings of {"errors": ["...", ...]}, Vault's shape. False where it has another shape. */
 static bool append_error_list(struct buffer *out, const char *text)
 {
     const char *at = strstr(text, "\"errors\"");
     if (text[0] != '{' || !at || !(at = strchr(at, '[')))
         return false;
-    struct buffer word = {0};
     for (at++; *at && *at != ']'; at++) {
         if (*at != '"')
             continue;
-        buffer_clear(&word);
-        for (at++; *at && *at != '"'; at++) {
-            char byte = *at;
-            if (byte == '\\' && at[1])
-                byte = *++at == 'n' || *at == 't' ? ' ' : *at;
-            buffer_append(&word, &byte, 1);
-        }
         if (out->length > 0)
             buffer_append_text(out, "; ");
-        append_line(out, buffer_text(&word), word.length);
+        at = append_string(out, at);
         if (!*at)
             break;
     }
-    buffer_free(&word);
+    return out->length > 0;
+}
+
+/* {"Results": null, "Errors": [{"OpIndex": 1, "What": "..."}, ...]}, of Consul's transactions. Operations are counted
+ * from 1, as the list of them in Lua is. */
+static bool append_failed_operations(struct buffer *out, const char *text)
+{
+    static const char index[] = "\"OpIndex\":", what[] = "\"What\":";
+    const char *at = strstr(text, "\"Errors\":[");
+    if (text[0] != '{')
+        return false;
+    while (at && *at && (at = strstr(at, index))) {
+        const char *said = strstr(at, what);
+        long number = strtol(at + sizeof index - 1, NULL, 10);
+        if (!said || said[sizeof what - 1] != '"')
+            break;
+        buffer_format(out, "%soperation %ld: ", out->length > 0 ? "; " : "", number + 1);
+        at = append_string(out, said + sizeof what - 1);
+    }
     return out->length > 0;
 }
 
@@ -194,9 +228,23 @@ static void hint_capability(const struct api_client *client, const char *path, s
     failure_hint(failure, "%s", text);
 }
 
+/* What is missing: "; it needs service:read and node:read". */
+static void hint_permissions(const struct api_client *client, const struct api_row *row,
+                             struct failure *failure)
+{
+    const char *list = api_permission_of(client->product, row), *joint = "; it needs";
+    struct buffer text = {0};
+    char resource[API_WORD];
+    buffer_append_text(&text, failure->hint);
+    for (; api_next_word(&list, resource, sizeof resource, NULL); joint = " and")
+        buffer_format(&text, "%s %s:%s", joint, resource, row->effect == API_READ ? "read" : "write");
+    failure_hint(failure, "%s", buffer_text(&text));
+    buffer_free(&text);
+}
+
 /* Who asked: the commonest reason of a refusal is that nobody did. */
-static void hint_permission(const struct api_client *client, const char *said, const char *path,
-                            struct failure *failure)
+static void hint_permission(const struct api_client *client, const struct api_row *row, const char *said,
+                            const char *path, struct failure *failure)
 {
     const char *variable = "";
     for (const struct api_variable *each = client->product->environment; each->name; each++)
@@ -207,8 +255,10 @@ static void hint_permission(const struct api_client *client, const char *said, c
     else if (contains(said, "not found") || contains(said, "bad token"))
         failure_hint(failure, "the token from %s is not known to the servers: it was deleted or has expired",
                      client->token_from);
-    else
+    else {
         failure_hint(failure, "the token from %s has no policy that allows this", client->token_from);
+        hint_permissions(client, row, failure);
+    }
     if (client->token && client->product->capability && path && strcmp(failure->kind, "permission") == 0)
         hint_capability(client, path, failure);
 }
@@ -216,18 +266,26 @@ static void hint_permission(const struct api_client *client, const char *said, c
 static void hint_error(const struct api_client *client, const struct api_row *row, const char *said,
                        const char *path, int status, struct failure *failure)
 {
-    for (const struct api_hint *hint = client->product->hints; hint->text; hint++)
+    /* Where another endpoint has an id at that place, an older server takes the last word for one. */
+    bool is_id = contains(said, "UUID must be") && !strchr(row->path, '{');
+    for (const struct api_hint *hint = client->product->hints; hint->text && !is_id; hint++)
         if (contains(said, hint->text)) {
             failure_hint(failure, "%s", hint->hint);
             return;
         }
-    if (status == 401 || status == 403)
-        hint_permission(client, said, path, failure);
-    else if ((status == 404 || status == 405) &&
+    if (strcmp(failure->kind, "permission") == 0)
+        hint_permission(client, row, said, path, failure);
+    else if ((status == 404 || status == 405 || is_id) &&
              !(client->product->top && strcmp(row->group, client->product->top) == 0))
         failure_hint(failure, "the server may be too old: %s %s%s%s has this endpoint",
                      client->product->title, row->since[0] ? "from " : "",
                      row->since[0] ? row->since : "of a later version", row->since[0] ? " on" : "");
+}
+
+/* Is it for want of rights? Consul's keyring refuses with a 500. */
+static bool is_refusal(int status, const char *said)
+{
+    return status == 401 || status == 403 || (contains(said, "denied ") && contains(said, " ACLs"));
 }
 
 void api_explain(const struct api_client *client, const struct api_row *row, const struct exchange *exchange,
@@ -239,9 +297,9 @@ void api_explain(const struct api_client *client, const struct api_row *row, con
     const char *location = transfer_answer_header(&exchange->answer, "Location");
     if (status < 400)
         buffer_format(&said, "redirected to %s, not followed", location ? location : "nowhere");
-    else if (!append_error_list(&said, text))
+    else if (!append_error_list(&said, text) && !append_failed_operations(&said, text))
         append_line(&said, text, exchange->answer.body.length);
-    failure_set(failure, status == 401 || status == 403 ? "permission" : "http", exchange->op,
+    failure_set(failure, is_refusal(status, buffer_text(&said)) ? "permission" : "http", exchange->op,
                 "%s answers %d%s%s", client->product->title, status, said.length ? ": " : "",
                 buffer_text(&said));
     const char *url = buffer_text(&exchange->url);

@@ -516,6 +516,18 @@ static int perform_to(struct call *call, const char *path)
     return 1;
 }
 
+/* [-0, +0, -] nil, or a table without anything in it? */
+static bool is_nothing(lua_State *L, int index)
+{
+    index = lua_absindex(L, index);
+    if (!lua_istable(L, index))
+        return lua_isnil(L, index);
+    lua_pushnil(L);
+    bool empty = !lua_next(L, index);
+    lua_pop(L, empty ? 0 : 2);
+    return empty;
+}
+
 /* [-0, +n, v] A read: predicted before, or asked. */
 static int perform_read(struct call *call, const char *path)
 {
@@ -546,6 +558,8 @@ static int perform_read(struct call *call, const char *path)
     if (!perform(call, &failure))
         return failure_raise(L, &failure);
     api_push_answer(L, call->client, &call->judged, call->exchange);
+    if (call->product->found_nothing && is_nothing(L, -2))
+        call->product->found_nothing(L, call->client, call->row, call->exchange);
     return 2;
 }
 
@@ -623,6 +637,8 @@ static int perform_change(struct call *call, const char *path)
     int status = call->exchange->answer.status;
     if (status >= 300 && !exchange_is_answer(call->exchange, status)) {
         api_explain(call->client, call->row, call->exchange, &failure);
+        if (call->product->is_missing && call->product->is_missing(L, call->client, call->exchange))
+            failure_hint(&failure, "what it names is not there: the token itself is known to the servers");
         return change_fail(L, &change, &failure);
     }
     change_end(L, &change);

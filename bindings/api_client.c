@@ -24,8 +24,10 @@ static int client_release(lua_State *L)
         free(client->texts[i]);
     }
     free(client->texts);
+    free(client->doubted);
     client->texts = NULL;
-    client->text_count = 0;
+    client->doubted = NULL;
+    client->text_count = client->doubted_count = 0;
     return 0;
 }
 

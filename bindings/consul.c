@@ -34,6 +34,8 @@ static const struct api_hint hints[] = {
     {"No path to datacenter", "consul.catalog.list_datacenters lists the datacenters there are"},
     {"rpc error getting client", "the agent reaches no server: look at its log, journalctl -u consul"},
     {"ACL support disabled", "ACLs are off in this cluster: no token is needed"},
+    {"UUID must be 36 characters", "ids are given whole; what has a name has a function for it too, such as "
+                                   "consul.acl.read_acl_policy_by_name"},
     {0},
 };
 
@@ -71,6 +73,7 @@ const struct api_product consul_product = {
     .slashes = "key",
     .token_header = "X-Consul-Token",
     .index_header = "X-Consul-Index",
+    .endpoint_header = "Vary",
     .address = "127.0.0.1:8500",
     .port = "8500",
     .unreachable = "is the agent running? systemctl status consul",
@@ -80,6 +83,9 @@ const struct api_product consul_product = {
     .absent = consul_absent,
     .kinds = consul_kinds,
     .undo = undo_key,
+    .permissions = consul_permissions,
+    .is_missing = consul_is_missing,
+    .found_nothing = consul_found_nothing,
 };
 
 static void consul_open(lua_State *L)

@@ -4,12 +4,13 @@
 --   local lab = require "lab"
 --   local c1 = lab.host "c1"                       -- a fresh host with moonbook installed, which the cluster does not know
 --   c1:run{ "systemctl", "is-active", "consul", ok = { 0, 3 } }       -- {code, stdout, stderr}; options of host.run
+--   local server = lab.at "srv1"                   -- one that is there, as it is
 --   local text, code = c1:sh "cat /etc/hosts | head -1"               -- output without the last newline; any status
 --   c1:write("/etc/x", "text", "0600")             -- makes the folder; c1:read(path): its text, nil where there is none
 --   c1:join{ check = true, json = true }           -- moonbook run setup/join-client there, see below
 --   c1:moonbook{ "history", "--json" }             -- {code, stdout, stderr, events}; any exit status is fine
 --   c1.name, c1.address                            -- "c1", "10.213.77.11"
---   lab.token "management"                         -- of a cluster with ACLs (a suite that wants one says "lab: --acls")
+--   lab.token "management"                         -- of a cluster with ACLs (see cluster.lua)
 --   lab.consul, lab.nomad                          -- clients of the cluster's servers, asked from here
 local lab = {}
 lab.__index = lab
@@ -44,11 +45,15 @@ end
 
 -- ---- hosts ----
 
+-- The host of that name, as it is.
+function lab.at(name)
+  return setmetatable({ name = name, address = call("address", name) }, lab)
+end
+
 -- A fresh host of that name (see reset).
 function lab.host(name)
-  local self = setmetatable({ name = name }, lab)
   call("up", name)
-  self.address = call("address", name)
+  local self = lab.at(name)
   self:reset()
   return self
 end

@@ -85,6 +85,27 @@ tap.test("errors say what the server said and what to do", function()
   tap.match(tap.raises("http", c.health.list_checks_in_state, "any"), "too old")
 end)
 
+tap.test("a list that the token may not see is told from an empty one", function()
+  local function ask(token, chunk)
+    local run = servers.moonbook { "-e", chunk, env = { PATH = os.getenv "PATH", HOME = "/nonexistent",
+      CONSUL_HTTP_ADDR = address, CONSUL_HTTP_TOKEN = token } }
+    return run.stderr
+  end
+  local asked = #server:seen().requests
+  local newer = 'for _ = 1, 2 do consul.catalog.list_service_nodes "%s" end'
+  tap.equal(ask("good-token", newer:format "shown"), "")
+  local text = ask("good-token", newer:format "hidden")
+  tap.match(text, "the token from CONSUL_HTTP_TOKEN does not show what needs service:read and node:read")
+  tap.equal(select(2, text:gsub("nothing was found", "")), 1)
+  tap.match(ask(nil, newer:format "hidden"), "no token was set")
+  tap.equal(#server:seen().requests, asked + 6)
+  local older = "for _ = 1, 2 do consul.catalog.list_nodes(); consul.agent.list_agent_services() end"
+  text = ask("sees-no-nodes", older)
+  tap.match(text, "list_nodes [^\n]* does not show what needs node:read\n")
+  tap.equal(select(2, text:gsub("nothing was found", "")), 1) -- services may be seen
+  tap.equal(#server:seen().requests, asked + 6 + 6) -- asked once for each
+end)
+
 tap.test("statuses that are data", function()
   local health, meta = c.agent.read_service_health_by_id("web-1")
   tap.equal(health.AggregatedStatus, "critical")

@@ -201,11 +201,17 @@ class Handler(BaseHTTPRequestHandler):
                  "catalog/services": {"web": []}, "regions": ["global"]}
         if rest in plain:
             self.value(plain[rest])
+        elif rest.startswith("catalog/service/"):  # as Consul from 1.11 on; the name tells whether all is shown
+            self.answer(200, "[]", "application/json", [("X-Consul-Index", "7"), ("X-Consul-Default-ACL-Policy", "deny")] +
+                        [("X-Consul-Results-Filtered-By-ACLs", "true")] * rest.endswith("hidden"))
+        elif rest == "internal/acl/authorize":
+            blind = self.headers.get("X-Consul-Token") == "sees-no-nodes"
+            self.value([{**asked, "Allow": not blind or asked["Resource"] != "node"} for asked in json.loads(self.body)])
         elif head == "kv":
             self.consul_key(tail)
         elif rest == "agent/services":
             token = self.headers.get("X-Consul-Token")
-            if token == "good-token":
+            if token in ("good-token", "sees-no-nodes"):
                 self.value({})
             else:
                 self.answer(403, "ACL not found" if token else "Permission denied")

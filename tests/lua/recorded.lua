@@ -121,7 +121,9 @@ local function replay(product, client, server, exchange)
   if row.returns == "stream" then return false end
   local done, answer, meta = pcall(fn, table.unpack(arguments))
   local seen = server:seen().requests
-  local request = seen[#seen]
+  local count = #seen
+  while seen[count].path == "/v1/internal/acl/authorize" do count = count - 1 end -- why a list was empty
+  local request = seen[count]
   tap.equal(unescape(request.path:gsub("%?.*", "")), (exchange.path:gsub("%?.*", "")), what)
   if type(exchange.request) == "table" then tap.equal(json.decode(request.body), exchange.request, what) end
   if is_absence(row, exchange) then
