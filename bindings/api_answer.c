@@ -263,6 +263,12 @@ static void hint_permission(const struct api_client *client, const struct api_ro
         hint_capability(client, path, failure);
 }
 
+/* Is it for want of rights? Consul's keyring refuses with a 500. */
+static bool is_refusal(int status, const char *said)
+{
+    return status == 401 || status == 403 || (contains(said, "denied ") && contains(said, " ACLs"));
+}
+
 static void hint_error(const struct api_client *client, const struct api_row *row, const char *said,
                        const char *path, int status, struct failure *failure)
 {
@@ -273,19 +279,13 @@ static void hint_error(const struct api_client *client, const struct api_row *ro
             failure_hint(failure, "%s", hint->hint);
             return;
         }
-    if (strcmp(failure->kind, "permission") == 0)
+    if (is_refusal(status, said))
         hint_permission(client, row, said, path, failure);
     else if ((status == 404 || status == 405 || is_id) &&
              !(client->product->top && strcmp(row->group, client->product->top) == 0))
         failure_hint(failure, "the server may be too old: %s %s%s%s has this endpoint",
                      client->product->title, row->since[0] ? "from " : "",
                      row->since[0] ? row->since : "of a later version", row->since[0] ? " on" : "");
-}
-
-/* Is it for want of rights? Consul's keyring refuses with a 500. */
-static bool is_refusal(int status, const char *said)
-{
-    return status == 401 || status == 403 || (contains(said, "denied ") && contains(said, " ACLs"));
 }
 
 void api_explain(const struct api_client *client, const struct api_row *row, const struct exchange *exchange,

@@ -34,6 +34,7 @@ static const struct api_hint hints[] = {
     {"No path to datacenter", "consul.catalog.list_datacenters lists the datacenters there are"},
     {"rpc error getting client", "the agent reaches no server: look at its log, journalctl -u consul"},
     {"ACL support disabled", "ACLs are off in this cluster: no token is needed"},
+    {"Coordinate support disabled", "disable_coordinates in the agents' configuration turns them off"},
     {"UUID must be 36 characters", "ids are given whole; what has a name has a function for it too, such as "
                                    "consul.acl.read_acl_policy_by_name"},
     {0},

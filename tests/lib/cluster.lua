@@ -31,6 +31,16 @@ function M.moonbook(options)
   return run
 end
 
+-- A folder of the operator's that is gone when the program ends.
+local scratch
+function M.folder()
+  if not scratch then
+    scratch = host.run { "mktemp", "-d", reads = true }.stdout:gsub("\n$", "")
+    setmetatable(M, { __gc = function() os.execute("rm -rf " .. scratch) end })
+  end
+  return scratch
+end
+
 -- Asks without the module under test; nil where there is nothing.
 local function ask(path)
   local answer = http.get(URL .. path, { headers = { ["X-Consul-Token"] = lab.token "management" }, ok = { 200, 404 } })
