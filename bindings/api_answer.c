@@ -181,10 +181,10 @@ static const char *append_string(struct buffer *out, const char *at)
     return at;
 }
 
-/* The strings of {"errors": ["...", ...]}, Vault's shape. False where it has another shape. */
-static bool append_error_list(struct buffer *out, const char *text)
+/* The strings of {"errors": ["...", ...]}, Vault's shape, or of its "warnings", which some errors have instead. False where it has another shape. */
+static bool append_error_list(struct buffer *out, const char *text, const char *name)
 {
-    const char *at = strstr(text, "\"errors\"");
+    const char *at = strstr(text, name);
     if (text[0] != '{' || !at || !(at = strchr(at, '[')))
         return false;
     for (at++; *at && *at != ']'; at++) {
@@ -297,7 +297,8 @@ void api_explain(const struct api_client *client, const struct api_row *row, con
     const char *location = transfer_answer_header(&exchange->answer, "Location");
     if (status < 400)
         buffer_format(&said, "redirected to %s, not followed", location ? location : "nowhere");
-    else if (!append_error_list(&said, text) && !append_failed_operations(&said, text))
+    else if (!append_error_list(&said, text, "\"errors\"") && !append_failed_operations(&said, text) &&
+             !append_error_list(&said, text, "\"warnings\""))
         append_line(&said, text, exchange->answer.body.length);
     failure_set(failure, is_refusal(status, buffer_text(&said)) ? "permission" : "http", exchange->op,
                 "%s answers %d%s%s", client->product->title, status, said.length ? ": " : "",

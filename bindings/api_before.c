@@ -139,7 +139,7 @@ static void push_common(lua_State *L, int given, int found, bool *all)
 /* [-0, +0, v] The whole state as the journal keeps it. */
 static void keep_state(lua_State *L, const struct api_write *write, int found, struct change *change)
 {
-    fields_push_shown(L, found);
+    fields_push_shown(L, NULL, found);
     size_t length;
     const char *text = lua_tolstring(L, -1, &length);
     char hex[DIGEST_SIZE], hash[DIGEST_SIZE + 64];
@@ -246,7 +246,7 @@ static void describe_restore(lua_State *L, const struct api_write *write, const 
         whole = whole && (type != LUA_TNIL || !needed);
         lua_setfield(L, -2, word);
     }
-    fields_push_shown(L, -1);
+    fields_push_shown(L, NULL, -1);
     if (whole)
         describe_call(L, write, row, lua_tostring(L, -1), json);
     lua_pop(L, 2);

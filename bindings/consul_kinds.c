@@ -49,7 +49,7 @@ bool consul_push_key(lua_State *L, int entry)
     push_key(L, entry, "consul.kv");
     bool text = !fields_has_unwritable(L, -1);
     if (text)
-        fields_push_shown(L, -1);
+        fields_push_shown(L, NULL, -1);
     lua_remove(L, text ? -2 : -1);
     return text;
 }

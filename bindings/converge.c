@@ -12,8 +12,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define METATABLE   "moonbook.convergence"
-#define PREDICTIONS "convergence" /* their kind in the overlay */
+#define METATABLE "moonbook.convergence"
 
 /* --- life ------------------------------------------------------------------------------------------------------------ */
 
@@ -191,7 +190,7 @@ static struct convergence *begin(lua_State *L, const struct api_product *product
     snprintf(c->target, sizeof c->target, "%s%s%s", c->kind->name, *c->kind->name && *c->name ? " " : "",
              c->name);
     snprintf(c->op, sizeof c->op, "%s %s", c->verb, c->target);
-    c->fields = (struct fields){.types = c->kind->types};
+    c->fields = (struct fields){.types = c->kind->types, .secret = c->kind->secret};
     if (present)
         take_data(c, at++);
     take_options(c, at, present);
@@ -277,7 +276,7 @@ static bool push_prediction(struct convergence *c)
 {
     lua_State *L = c->L;
     const char *name = push_prediction_name(c);
-    bool predicted = overlay_get(L, runtime_of(L)->local, PREDICTIONS, name);
+    bool predicted = overlay_get(L, runtime_of(L)->local, CONVERGE_PREDICTIONS, name);
     if (!predicted) {
         lua_pop(L, 1);
         return false;
@@ -301,8 +300,8 @@ static void remember_url(struct convergence *c)
     const char *name = lua_pushfstring(L, "%s (URL)", push_prediction_name(c));
     if (c->passage.url.length > 0 && !c->listed) {
         lua_pushstring(L, buffer_text(&c->passage.url));
-        overlay_put(L, local, PREDICTIONS, name);
-    } else if (overlay_get(L, local, PREDICTIONS, name)) {
+        overlay_put(L, local, CONVERGE_PREDICTIONS, name);
+    } else if (overlay_get(L, local, CONVERGE_PREDICTIONS, name)) {
         buffer_append_text(&c->passage.url, lua_tostring(L, -1));
         lua_pop(L, 1);
     }
@@ -321,7 +320,7 @@ static void predict(struct convergence *c)
         lua_pushvalue(L, object);
     else
         lua_pushboolean(L, false);
-    overlay_put(L, local, PREDICTIONS, name);
+    overlay_put(L, local, CONVERGE_PREDICTIONS, name);
     lua_pop(L, 1);
     remember_url(c);
     if (c->passage.url.length > 0 && !c->listed) {
@@ -521,7 +520,7 @@ static int unneeded(struct convergence *c, bool present)
             lua_rawget(L, c->found);
             lua_rawset(L, named);
         }
-        fields_push_shown(L, named);
+        fields_push_shown(L, &c->fields, named);
         found.before = found.after = lua_tostring(L, -1);
     }
     return change_push_result(L, &found, false);
@@ -604,7 +603,7 @@ static int predict_unknown(struct convergence *c)
         struct host *local = runtime_of(L)->local;
         const char *name = push_prediction_name(c);
         lua_pushboolean(L, true);
-        overlay_put(L, local, PREDICTIONS, name);
+        overlay_put(L, local, CONVERGE_PREDICTIONS, name);
     }
     change_end(L, &c->change);
     return change_push_result(L, &c->change, c->change.status != CHANGE_DECLINED);
@@ -660,7 +659,7 @@ static void describe_removal(struct convergence *c)
     }
     buffer_clear(&c->difference.before);
     buffer_clear(&c->difference.after);
-    fields_push_shown(L, gone);
+    fields_push_shown(L, &c->fields, gone);
     buffer_append_text(&c->difference.before, lua_tostring(L, -1));
     lua_settop(L, gone - 1);
 }

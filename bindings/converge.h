@@ -16,6 +16,9 @@
 #include <lua.h>
 #include <stdbool.h>
 
+#define CONVERGE_PREDICTIONS                                                                                 \
+    "convergence" /* what would be there, in the overlay: "vault ADDRESS sys/mounts/kv" */
+
 struct convergence;
 
 /* A kind of thing. Functions get the convergence under way and find its values at its stack indexes. */
@@ -43,6 +46,7 @@ struct converge_kind {
      * NULL. */
     bool (*same)(struct convergence *c, int found);
     const char *text; /* data that are text (or a secret) are this field; or NULL: a table is wanted */
+    bool secret;      /* its data are secret, also where a script gives them as plain text */
     bool single;      /* there is one: it has no name */
 };
 
@@ -73,6 +77,7 @@ struct convergence {
     struct buffer account;                     /* the server's own difference, shown in place of ours */
     struct fields_difference difference, left; /* before the write, and what is left behind it */
     struct change change;
+    bool unmade;  /* it is in something that only an earlier step of this check would have made */
     bool unknown; /* its name is something that only a real run can know */
     bool pending; /* the change was begun and has not ended */
 };

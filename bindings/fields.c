@@ -409,33 +409,35 @@ bool fields_has_unwritable(lua_State *L, int index)
     return has;
 }
 
-/* [-1, +1, v] Secrets, unknown values and bytes that are no text become words in the copy on top. */
-static void veil(lua_State *L, int depth)
+/* [-1, +1, v] Secrets, unknown values and bytes that are no text become words in the copy on top; with `all`, whatever is
+ * not empty does. */
+static void veil(lua_State *L, bool all, int depth)
 {
     luaL_checkstack(L, STACK_A_STEP, "a copy");
-    if (is_binary(L, -1)) {
-        lua_pushfstring(L, "<%I bytes>", (LUAI_UACINT)lua_rawlen(L, -1));
-        lua_replace(L, -2);
-    }
-    bool unknown = unknown_is(L, -1);
-    if (secret_is(L, -1) || unknown) {
-        lua_pop(L, 1);
-        lua_pushstring(L, unknown ? UNKNOWN_TEXT : "<secret>");
-    }
-    if (!lua_istable(L, -1) || depth > JSON_MAX_DEPTH)
+    if (lua_istable(L, -1) && depth <= JSON_MAX_DEPTH) {
+        for (lua_pushnil(L); lua_next(L, -2);) {
+            lua_pushvalue(L, -2);
+            lua_insert(L, -2);
+            veil(L, all, depth + 1);
+            lua_rawset(L, -4);
+        }
         return;
-    for (lua_pushnil(L); lua_next(L, -2);) {
-        lua_pushvalue(L, -2);
-        lua_insert(L, -2);
-        veil(L, depth + 1);
-        lua_rawset(L, -4);
     }
+    if (unknown_is(L, -1))
+        lua_pushstring(L, UNKNOWN_TEXT);
+    else if (secret_is(L, -1) || (all && !fields_is_empty(L, -1)))
+        lua_pushliteral(L, "<secret>");
+    else if (is_binary(L, -1))
+        lua_pushfstring(L, "<%I bytes>", (LUAI_UACINT)lua_rawlen(L, -1));
+    else
+        return;
+    lua_remove(L, -2);
 }
 
-void fields_push_shown(lua_State *L, int index)
+void fields_push_shown(lua_State *L, const struct fields *fields, int index)
 {
     fields_push_copy(L, index);
-    veil(L, 0);
+    veil(L, fields && fields->secret, 0);
     json_encode(L, -1);
     lua_remove(L, -2);
 }

@@ -28,6 +28,7 @@ enum field_type {
 struct fields {
     const char *types; /* "TTL:duration,Tags:set": by the name of the field, at any depth */
     bool sets;         /* lists without a type are sets */
+    bool secret;       /* all that is in them is: it is compared and sent, and never shown */
     bool weak;         /* the server takes texts for numbers, and "a,b" for lists */
 };
 
@@ -64,8 +65,8 @@ void fields_describe(lua_State *L, const struct fields *fields, int wanted, int 
 /* Wipes and releases its buffers. */
 void fields_difference_free(struct fields_difference *difference);
 
-/* [-0, +1, v] JSON text of the value with secrets and unknown values as "<secret>" and "<unknown>". */
-void fields_push_shown(lua_State *L, int index);
+/* [-0, +1, v] JSON text of the value with secrets and unknown values as "<secret>" and "<unknown>". `fields` may be NULL. */
+void fields_push_shown(lua_State *L, const struct fields *fields, int index);
 
 /* [-0, +1, v] A deep copy of a decoded value. */
 void fields_push_copy(lua_State *L, int index);

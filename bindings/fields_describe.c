@@ -23,14 +23,15 @@ struct description {
 /* --- lines ------------------------------------------------------------------------------------------------------------ */
 
 /* Appends the value: JSON on one line; durations in words too. */
-static void append_value(lua_State *L, struct description *d, enum field_type type, int index)
+static void append_value(lua_State *L, const struct description *d, enum field_type type, int index)
 {
     struct buffer *lines = &d->out->lines;
     int64_t amount = lua_isinteger(L, index) ? lua_tointeger(L, index) : 0;
-    if (secret_is(L, index) || unknown_is(L, index))
-        buffer_append_text(lines, secret_is(L, index) ? "<secret>" : UNKNOWN_TEXT);
+    bool secret = secret_is(L, index) || (d->fields->secret && !lua_istable(L, index));
+    if (secret || unknown_is(L, index))
+        buffer_append_text(lines, secret ? "<secret>" : UNKNOWN_TEXT);
     else {
-        fields_push_shown(L, index);
+        fields_push_shown(L, d->fields, index);
         buffer_append_text(lines, lua_tostring(L, -1));
         lua_pop(L, 1);
     }
@@ -62,7 +63,7 @@ static bool is_long_text(lua_State *L, int index)
 /* Texts of several lines, line by line. False where that cannot be. */
 static bool append_texts(lua_State *L, struct description *d, int wanted, int found)
 {
-    if (!is_long_text(L, wanted) && !is_long_text(L, found))
+    if (d->fields->secret || (!is_long_text(L, wanted) && !is_long_text(L, found)))
         return false;
     if (lua_type(L, wanted) != LUA_TSTRING || (!lua_isnil(L, found) && lua_type(L, found) != LUA_TSTRING))
         return false;
@@ -273,12 +274,12 @@ static void write_states(lua_State *L, const struct fields *fields, int wanted, 
         }
         lua_settop(L, sent + 2);
     }
-    out->hidden = fields_has_unwritable(L, sent + 1);
+    out->hidden = fields->secret || fields_has_unwritable(L, sent + 1);
     if (!fields_is_nothing(L, found)) {
-        fields_push_shown(L, sent + 1);
+        fields_push_shown(L, fields, sent + 1);
         buffer_append_text(&out->before, lua_tostring(L, -1));
     }
-    fields_push_shown(L, sent + 2);
+    fields_push_shown(L, fields, sent + 2);
     buffer_append_text(&out->after, lua_tostring(L, -1));
     lua_settop(L, top);
 }

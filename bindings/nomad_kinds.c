@@ -430,6 +430,7 @@ const struct converge_kind nomad_kinds[] = {
      .group = "variables",
      .row = "put_variable",
      .given = "Path,Namespace",
+     .secret = true,
      .look = look_at_variable,
      .write = write_variable,
      .remove = remove_variable},

@@ -7,6 +7,7 @@
 #include "kinds.h"
 
 #include "converge.h"
+#include "overlay.h"
 #include "report.h"
 #include "secret.h"
 
@@ -30,6 +31,8 @@ enum shape {
     "root_rotation_statements:list,args:list,env:list,password:unreadable,bindpass:unreadable,"              \
     "secret_key:unreadable,client_secret:unreadable,oidc_client_secret:unreadable,secret_id:unreadable,"     \
     "credentials:unreadable,private_key:unreadable,token_reviewer_jwt:unreadable,pem_bundle:unreadable"
+
+#define MOUNT_TYPES "default_lease_ttl:seconds,max_lease_ttl:seconds,description:verbatim"
 
 /* --- what kind of path it is ------------------------------------------------------------------------------------------- */
 
@@ -69,25 +72,79 @@ static const char *inner_path(const struct convergence *c)
     return strncmp(c->name, c->mount, length) == 0 ? c->name + length : c->name;
 }
 
-/* [-0, +0, v] Asks which engine is there: any token with a right below the path may. */
-static enum shape ask_engine(struct convergence *c)
+/* What is mounted below a path. */
+struct engine {
+    char type[64], version[8];
+};
+
+/* [-0, +0, -] Of a table that describes a mount. */
+static void read_engine(lua_State *L, int table, struct engine *engine)
+{
+    converge_text(L, table, "type", engine->type, sizeof engine->type);
+    if (lua_getfield(L, table, "options") == LUA_TTABLE)
+        converge_text(L, lua_gettop(L), "version", engine->version, sizeof engine->version);
+    lua_pop(L, 1);
+}
+
+/* A walk through what earlier steps would have mounted. */
+struct mount_search {
+    struct convergence *c;
+    struct engine *engine;
+};
+
+/* Is the prediction, on top of the stack, a mount above the path? */
+static bool visit_mount(lua_State *L, const char *name, void *context)
+{
+    struct mount_search *search = context;
+    struct convergence *c = search->c;
+    char path[256];
+    const char *at = strstr(name, " sys/");
+    if (!at || !lua_istable(L, -1))
+        return false;
+    at += strlen(" sys/");
+    bool engine = begins(at, "mounts/");
+    if (!engine && !begins(at, "auth/"))
+        return false;
+    snprintf(path, sizeof path, "%s/", engine ? at + strlen("mounts/") : at);
+    if (!begins(c->name, path))
+        return false;
+    snprintf(c->mount, sizeof c->mount, "%s", path);
+    read_engine(L, lua_gettop(L), search->engine);
+    return true;
+}
+
+/* [-0, +0, e] Is the path below what only an earlier step of this check would have mounted? The server knows nothing of it. */
+static bool is_below_predicted(struct convergence *c, struct engine *engine)
+{
+    struct mount_search search = {.c = c, .engine = engine};
+    c->unmade = overlay_each(c->L, runtime_of(c->L)->local, CONVERGE_PREDICTIONS, visit_mount, &search);
+    return c->unmade;
+}
+
+/* [-0, +0, v] Asks which engine is there: any token with a right below the path may. False where nobody says. */
+static bool ask_server(struct convergence *c, struct engine *engine)
 {
     lua_State *L = c->L;
     int top = lua_gettop(L);
-    char type[64] = "", version[8] = "";
     lua_pushstring(L, c->name);
-    if (!converge_try(c, "sys", "read_visible_mount", 1) || !lua_istable(L, -1)) {
-        lua_settop(L, top);
-        return PLAIN;
-    }
-    if (lua_getfield(L, -1, "data") == LUA_TTABLE) {
-        int data = lua_gettop(L);
-        converge_text(L, data, "type", type, sizeof type);
-        converge_text(L, data, "path", c->mount, sizeof c->mount);
-        if (lua_getfield(L, data, "options") == LUA_TTABLE)
-            converge_text(L, lua_gettop(L), "version", version, sizeof version);
+    bool known = converge_try(c, "sys", "read_visible_mount", 1) && lua_istable(L, -1) &&
+                 lua_getfield(L, -1, "data") == LUA_TTABLE;
+    if (known) {
+        converge_text(L, lua_gettop(L), "path", c->mount, sizeof c->mount);
+        read_engine(L, lua_gettop(L), engine);
     }
     lua_settop(L, top);
+    return known;
+}
+
+/* [-0, +0, v] What the engine at the path makes of a write. */
+static enum shape engine_shape(struct convergence *c)
+{
+    lua_State *L = c->L;
+    struct engine engine = {{0}, {0}};
+    if (!is_below_predicted(c, &engine) && !ask_server(c, &engine))
+        return PLAIN;
+    const char *type = engine.type, *version = engine.version;
     const char *inner = inner_path(c);
     if (strcmp(type, "kv") == 0 && strcmp(version, "2") == 0) {
         if (!begins(inner, "data/") && !begins(inner, "metadata/") && strcmp(inner, "config") != 0)
@@ -142,14 +199,22 @@ static void settle_shape(struct convergence *c)
         converge_refuse(c, "", "it is no path of a thing");
     if (mount_calls(c->name))
         c->shape = MOUNT;
-    else if (begins(c->name, "sys/") || begins(c->name, "auth/") || begins(c->name, "identity/"))
+    else if (begins(c->name, "sys/") || begins(c->name, "identity/"))
         c->shape = PLAIN;
-    else
-        c->shape = (int)ask_engine(c);
+    else if (begins(c->name, "auth/")) {
+        is_below_predicted(c, &(struct engine){{0}, {0}});
+        c->shape = PLAIN;
+    } else
+        c->shape = (int)engine_shape(c);
     refuse_creating(c);
     c->keeps = c->shape == PLAIN || c->shape == MOUNT;
     bool secrets = c->shape == KV1 || c->shape == KV2;
-    c->fields = (struct fields){.types = secrets ? "" : PLAIN_TYPES, .sets = !secrets, .weak = !secrets};
+    c->fields = (struct fields){.types = secrets             ? ""
+                                         : c->shape == MOUNT ? MOUNT_TYPES
+                                                             : PLAIN_TYPES,
+                                .secret = secrets,
+                                .sets = !secrets,
+                                .weak = !secrets};
     if (c->wanted && c->shape == KV2)
         unwrap_data(c);
 }
@@ -211,6 +276,10 @@ static void look_at_path(struct convergence *c)
 {
     lua_State *L = c->L;
     const struct mount_calls *calls = c->shape == MOUNT ? mount_calls(c->name) : NULL;
+    if (c->unmade) {
+        lua_pushnil(L);
+        return;
+    }
     if (calls) {
         converge_call(c, "sys", calls->list, 0);
         c->listed = true;
@@ -310,6 +379,15 @@ static void note_type(struct convergence *c, const char *name)
         buffer_format(&c->types, "%s:duration,", name);
 }
 
+/* [-0, +0, m] Without an OpenAPI: a number of seconds is what every version takes for what is called a duration. */
+static void guess_types(struct convergence *c)
+{
+    lua_State *L = c->L;
+    for (lua_pushnil(L); lua_next(L, c->wanted); lua_pop(L, 1))
+        if (lua_type(L, -2) == LUA_TSTRING && sounds_like_duration(lua_tostring(L, -2)))
+            buffer_format(&c->types, "%s:seconds,", lua_tostring(L, -2));
+}
+
 /* [-0, +0, v] Refuses fields that the endpoint does not know: the server would take no notice of them. */
 static void refuse_unknown_fields(struct convergence *c, int properties, int table)
 {
@@ -342,9 +420,10 @@ static void read_types(struct convergence *c)
     lua_createtable(L, 0, 1);
     lua_pushinteger(L, 1);
     lua_setfield(L, -2, "help");
-    if (!converge_try(c, "logical", "read", 2) || !lua_istable(L, -1) ||
+    if (c->unmade || !converge_try(c, "logical", "read", 2) || !lua_istable(L, -1) ||
         lua_getfield(L, -1, "openapi") != LUA_TTABLE || lua_getfield(L, -1, "paths") != LUA_TTABLE) {
-        lua_settop(L, top); /* no help there: the server judges the write itself */
+        lua_settop(L, top);
+        guess_types(c);
         return;
     }
     int paths = lua_gettop(L), document = paths - 1;
