@@ -368,8 +368,10 @@ class Handler(BaseHTTPRequestHandler):
     def consul_key(self, key):
         found = {k: v for k, v in self.store.items() if k.startswith(key)} if "recurse" in self.query else \
             {k: v for k, v in self.store.items() if k == key}
-        if self.command == "PUT":
-            self.store[key] = self.body
+        if self.command == "PUT" and key.startswith("taken/"):  # somebody else is always faster
+            self.value("cas" not in self.query)
+        elif self.command == "PUT":
+            self.store[key] = self.body + ("?" if key.startswith("changed/") else "")  # stores something else
             self.value(True)
         elif self.command == "DELETE":
             for k in found:
