@@ -111,7 +111,7 @@ static const struct binding_function functions[] = {
      "Blocking queries in a loop: for answer, meta in consul.watch(consul.health.list_service_instances, "
      "\"web\", {wait = \"1m\"}) do ... end hands out the answer now, then each time "
      "it has changed; false while the thing is not there. An index that goes back begins anew.",
-     NULL},
+     "for answer in consul.watch(consul.kv.read_key, \"example/key\", {wait = \"1s\"}) do break end"},
     {"present", consul_present, "consul.present(kind, name, data, {create=}) -> {changed=, before=, after=}",
      "What a kind of thing in Consul shall be: moonbook api consul.present lists the kinds. It is read and "
      "compared as the "
@@ -124,9 +124,10 @@ static const struct binding_function functions[] = {
      "\"usage\" for kinds and fields that there are not and for fields that cannot be read back, \"failed\" "
      "when "
      "somebody else was faster or the server stores something else, and what the endpoints raise.",
-     NULL},
+     "consul.present(\"kv\", \"example/key\", {Value = \"1\", Flags = 2})"},
     {"absent", consul_absent, "consul.absent(kind, name) -> {changed=, before=, after=}",
-     "Removes the thing where there is one. The journal keeps what it was, unless that holds secrets.", NULL},
+     "Removes the thing where there is one. The journal keeps what it was, unless that holds secrets.",
+     "consul.absent(\"kv\", \"example/key\")"},
     {NULL, NULL, NULL, NULL, NULL},
 };
 

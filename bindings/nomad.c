@@ -83,7 +83,7 @@ static const struct binding_function functions[] = {
      "Blocking queries in a loop: for answer, meta in nomad.watch(nomad.jobs.read_job, \"ci\", {wait = "
      "\"1m\"}) do ... end hands out the answer now, then each time "
      "it has changed; false while the thing is not there. An index that goes back begins anew.",
-     NULL},
+     "for nodes in nomad.watch(nomad.nodes.list_nodes, {wait = \"1s\"}) do break end"},
     {"present", nomad_present, "nomad.present(kind, name, data, {create=}) -> {changed=, before=, after=}",
      "What a kind of thing in Nomad shall be: moonbook api nomad.present lists the kinds. It is read and "
      "compared as the "
@@ -96,9 +96,10 @@ static const struct binding_function functions[] = {
      "\"usage\" for kinds and fields that there are not, \"failed\" when the server stores something else, "
      "and what the "
      "endpoints raise.",
-     NULL},
+     "nomad.present(\"scheduler configuration\", {SchedulerAlgorithm = \"binpack\"})"},
     {"absent", nomad_absent, "nomad.absent(kind, name, {purge=}) -> {changed=, before=, after=}",
-     "Removes the thing where there is one. A job is stopped; purge = true forgets it too.", NULL},
+     "Removes the thing where there is one. A job is stopped; purge = true forgets it too.",
+     "nomad.absent(\"job\", \"example\", {purge = true})"},
     {NULL, NULL, NULL, NULL, NULL},
 };
 

@@ -133,11 +133,11 @@ static const struct binding_function functions[] = {
      "does not know there or does not give back and for paths that make something when read, \"failed\" when "
      "the server "
      "stores something else, and what the endpoints raise.",
-     NULL},
+     "vault.present(\"auth/token/roles/example\", {orphan = true, token_period = \"1d\"})"},
     {"absent", vault_absent, "vault.absent(path) -> {changed=, before=, after=}",
      "Removes what is at the path, where there is something; of a KV version 2 the newest version, which "
      "undo brings back.",
-     NULL},
+     "vault.absent(\"auth/token/roles/example\")"},
     {NULL, NULL, NULL, NULL, NULL},
 };
 

@@ -5,6 +5,7 @@ local tap = require "tap"
 local lab = require "lab"
 local cluster = require "cluster"
 local convergence = require "convergence"
+local examples = require "examples"
 
 local c = cluster.client "management"
 local env = { CONSUL_HTTP_ADDR = cluster.address, CONSUL_HTTP_TOKEN = lab.token "management" }
@@ -140,6 +141,8 @@ tap.test("who may not write is told before and after; a refusal of the server is
   tap.match(tap.raises("http", c.present, "acl role", "mc-r", { Policies = { "no-such-policy" } }), 'No such ACL policy')
   tap.equal(c.acl.read_acl_role_by_name "mc-r", nil)
 end)
+
+tap.test("the examples of the module run", function() examples.run("consul", env, 3) end)
 
 c.kv.delete_key("mc/", { recurse = true })
 tap.finish()

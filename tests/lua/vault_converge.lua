@@ -2,6 +2,7 @@
 package.path = "tests/lib/?.lua;" .. package.path
 local tap = require "tap"
 local convergence = require "convergence"
+local examples = require "examples"
 local vaults = require "vault_server"
 
 local server <close> = vaults.start()
@@ -120,6 +121,8 @@ tap.test("credentials are never made by looking", function()
   tap.equal({ run.code, #run.changes }, { 1, 0 })
   tap.match(run.said, "reading there makes something new each time")
 end)
+
+tap.test("the examples of the module run", function() examples.run("vault", env, 2) end)
 
 tap.test("without the right to it, and on a sealed server", function()
   v.sys.put_acl_policy("reader", { policy = 'path "sys/policies/acl/*" { capabilities = ["read"] }' })

@@ -52,8 +52,8 @@ static void every_example_runs(void **state)
     for (size_t i = 0; runtime->modules[i]; i++) {
         const struct binding_module *module = runtime->modules[i];
         for (const struct binding_function *each = module->functions; each->name; each++) {
-            if (!each->example)
-                continue;
+            if (!each->example || (module->api && *each->name))
+                continue; /* those that need a server run against one: tests/lib/examples.lua */
             failed += !runs(module->name, each);
             ran++;
         }
