@@ -43,7 +43,7 @@ class Request:
 
     def within(self, mount):
         """The same request as the backend of MOUNT sees it."""
-        inner = Request(self.operation, self.whole.removeprefix(mount.path), self.data, self.client_token, self.headers)
+        inner = Request(self.operation, self.whole[len(mount.path):], self.data, self.client_token, self.headers)
         inner.whole, inner.id, inner.token, inner.core, inner.mount = self.whole, self.id, self.token, self.core, mount
         inner.wrap_ttl = self.wrap_ttl
         return inner

@@ -1,7 +1,7 @@
 """Purpose: the store that each token has for itself."""
 
 from backend import Answer, Backend, Path, keys, strings
-from failure import refuse
+from failure import Fault, refuse
 
 
 def children(stored, prefix):
@@ -29,7 +29,7 @@ class Cubbyhole(Backend):
         if not given["path"]:
             refuse("missing path")
         if not request.data:
-            refuse("missing data fields")
+            raise Fault("missing data fields")
         request.token.cubbyhole[given["path"]] = request.data
 
     def delete(self, request, given):

@@ -5,8 +5,9 @@ import base64
 import time
 import uuid
 
-from failure import Failure, listed, refuse
-from fields import read_bool
+from backend import Path, strings
+from failure import Failure, listed, refuse, unsupported_operation
+from fields import Field, read_bool
 from gojson import Ordered, loads
 from tokens import Token
 
@@ -129,11 +130,11 @@ def unseal(asked):
     return 200, status_of_seal(asked)
 
 
-def root_status(asked, otp="", encoded="", complete=False):
-    root = asked.seal.root
-    return Ordered(nonce=root["nonce"] if root else "", started=bool(root) or complete, progress=int(complete),
+def root_status(asked, otp="", encoded="", nonce=""):
+    root, complete = asked.seal.root, bool(encoded)
+    return Ordered(nonce=root["nonce"] if root else nonce, started=bool(root) or complete, progress=int(complete),
                    required=1, complete=complete, encoded_token=encoded, encoded_root_token=encoded,
-                   pgp_fingerprint="", otp=otp, otp_length=26)
+                   pgp_fingerprint="", otp=otp, otp_length=0 if complete else 26)
 
 
 def generate_root(asked):
@@ -160,7 +161,7 @@ def update_root(asked):
 
     with asked.core.lock:
         encoded = asked.seal.update_root(told.get("nonce", ""), told["key"], make)
-    return 200, root_status(asked, encoded=encoded, complete=True)
+    return 200, root_status(asked, encoded=encoded, nonce=told.get("nonce", ""))
 
 
 def rekey(asked):
@@ -175,7 +176,8 @@ def rekey(asked):
         if asked.seal.rekey:
             refuse("rekey already in progress")
         if shares < 1 or not 1 <= threshold <= shares:
-            refuse("secret shares cannot be less than 1" if shares < 1 else "secret threshold cannot be zero")
+            refuse("provided threshold greater than the total shares" if threshold > shares else
+                   "secret threshold cannot be zero")
         asked.seal.rekey = (str(uuid.uuid4()), threshold, shares)
     nonce, threshold, shares = asked.seal.rekey or ("", 0, 0)
     return 200, Ordered(nonce=nonce, started=bool(asked.seal.rekey), t=threshold, n=shares, progress=0, required=1,
@@ -214,3 +216,25 @@ PATHS = {"sys/seal-status": seal_status, "sys/health": health, "sys/leader": lea
          "sys/generate-root/attempt": generate_root, "sys/generate-root/update": update_root,
          "sys/rekey/init": rekey, "sys/rekey/update": update_rekey, "sys/rekey/verify": verify_rekey,
          "sys/internal/ui/feature-flags": flags}
+
+NONCE = strings("key", "nonce")
+SHARES = {name: Field("int") for name in ("secret_shares", "secret_threshold")}
+# As OpenAPI has them: what may be asked, and the fields; in front of them stands what is above.
+DOCUMENTED = (
+    ("init", "read update", {**SHARES, **strings("stored_shares", "recovery_shares", "recovery_threshold", kind="int"),
+                             **strings("pgp_keys", "recovery_pgp_keys", kind="words"), **strings("root_token_pgp_key")}),
+    ("seal", "update", {}), ("unseal", "update", {**strings("key"), "reset": Field("bool")}),
+    ("seal-status", "read", {}), ("leader", "read", {}), ("step-down", "update", {}), ("health", "read", {}),
+    ("generate-root(/attempt)?", "read update delete", strings("pgp_key")), ("generate-root/update", "update", NONCE),
+    ("rekey/init", "read update delete", {**SHARES, "pgp_keys": Field("words"),
+                                          **strings("backup", "require_verification", kind="bool")}),
+    ("rekey/update", "update", NONCE), ("rekey/verify", "read update delete", NONCE),
+    ("internal/ui/feature-flags", "read", {}))
+ABOUT = {"generate-root(/attempt)?": {"names": ["generate-root/attempt", "generate-root"]},
+         "health": {"responses": {"get": ["200", "429", "472", "501", "503"]}},
+         "step-down": {"responses": {"post": ["204"]}}}
+
+
+def documented():
+    return [Path(pattern, dict.fromkeys(verbs.split(), lambda request, given: unsupported_operation()), fields,
+                 **ABOUT.get(pattern, {})) for pattern, verbs, fields in DOCUMENTED]

@@ -45,6 +45,8 @@ def integer(text):
 
 def go(value):
     """86400 as 24h0m0s, Go's own print of a duration."""
+    if value < 0:
+        return "-" + go(-value)
     whole = int(value)
     hours, minutes, rest = whole // 3600, whole % 3600 // 60, whole % 60
     if hours:

@@ -11,9 +11,10 @@ NOTHING = object()
 
 class Field:
     def __init__(self, kind, about="", default=NOTHING, *, old=False, required=False, display=None, query=False,
-                 choices=None):
+                 choices=None, undocumented=False):
         self.kind, self.about, self.default = kind, about, default
         self.old, self.required, self.display, self.query, self.choices = old, required, display, query, choices
+        self.undocumented = undocumented
 
     def otherwise(self):
         """The value of a field that was not given."""
@@ -94,11 +95,6 @@ def read_int(value, name="", kind="int"):
         return int(bool(value))
     if not isinstance(value, str):
         unconvertible(name, kind, value)
-    if isinstance(value, Number):
-        try:
-            return duration.integer(value)
-        except ValueError as error:
-            raise ValueError(f"error decoding json.Number into {name}: {error}") from None
     try:
         return int(value, 0) if re.fullmatch(r"[-+]?0[xXoObB]\w+", value) else duration.integer(value)
     except ValueError as error:
@@ -174,8 +170,12 @@ def read_list(value, each=lambda one, name="": one):
         except ValueError as error:
             faults.append(str(error))
     if faults:
-        raise ValueError(f"{len(faults)} error(s) decoding:\n\n" + "\n".join(f"* {one}" for one in sorted(faults)))
+        several(faults)
     return found
+
+
+def several(faults):
+    raise ValueError(f"{len(faults)} error(s) decoding:\n\n" + "\n".join(f"* {one}" for one in sorted(faults)))
 
 
 def split(value):

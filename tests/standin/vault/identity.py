@@ -15,7 +15,7 @@ class Entity:
     def __init__(self, name=None):
         self.id, self.aliases = str(uuid.uuid4()), []
         self.name = name or f"entity_{self.id.split('-')[0]}"
-        self.metadata, self.policies, self.disabled = None, [], False
+        self.metadata, self.policies, self.disabled = None, None, False
         self.made = self.updated = duration.now()
 
     def told(self):
@@ -35,6 +35,10 @@ class Alias:
                 "mount_accessor": self.mount.accessor, "mount_path": self.mount.path, "mount_type": self.mount.kind,
                 "creation_time": duration.stamp(self.made), "last_update_time": duration.stamp(self.made),
                 "merged_from_canonical_ids": None}
+
+    def brief(self):
+        names = ("id", "name", "mount_accessor", "mount_path", "mount_type")
+        return {name: value for name, value in self.told().items() if name in names}
 
 
 class Identity(Backend):
@@ -64,7 +68,7 @@ class Identity(Backend):
         return entity.id
 
     def policies_of(self, ident):
-        return list(self.entities[ident].policies) if ident in self.entities else []
+        return list(self.entities[ident].policies or []) if ident in self.entities else []
 
     def filled_in(self, ident, rules):
         """Rules with {{identity.entity.id}} and its like filled in; those that cannot be are left out."""
@@ -86,30 +90,31 @@ class Identity(Backend):
     def by_name(self, name):
         return next((one for one in self.entities.values() if one.name.lower() == name.lower()), None)
 
-    def store(self, entity, given, told):
+    def store(self, entity, given):
         new = entity is None
         entity = entity or Entity(given["name"])
         entity.name = given["name"] or entity.name
         entity.metadata = given.get("metadata", entity.metadata)
-        entity.policies = sorted({one.lower() for one in given.get("policies", entity.policies) if one})
+        if given.has("policies"):
+            entity.policies = sorted({one.lower() for one in given["policies"] if one})
         entity.disabled = given.get("disabled", entity.disabled)
         entity.updated = duration.now()
         self.entities[entity.id] = entity
-        return Answer({"id": entity.id, "name": entity.name, "aliases": None}) if new or told else None
+        return Answer({"id": entity.id, "name": entity.name, "aliases": None}) if new else None
 
     def write(self, request, given):
         entity = self.entities.get(given["id"]) if given["id"] else self.by_name(given["name"])
         if given["id"] and not entity:
             refuse("invalid entity ID")
-        return self.store(entity, given, False)
+        return self.store(entity, given)
 
     def write_name(self, request, given):
-        return self.store(self.by_name(given["name"]), given, False)
+        return self.store(self.by_name(given["name"]), given)
 
     def write_id(self, request, given):
         if given["id"] not in self.entities:
             refuse("invalid entity ID")
-        return self.store(self.entities[given["id"]], given, True)
+        return self.store(self.entities[given["id"]], given)
 
     def told(self, entity):
         return Answer(entity.told()) if entity else None
@@ -128,10 +133,14 @@ class Identity(Backend):
         self.entities.pop(given["id"], None)
 
     def list_ids(self, request, given):
-        return keys(sorted(self.entities))
+        found = keys(sorted(self.entities))
+        if found.data:
+            found.data["key_info"] = {one.id: {"name": one.name, "aliases": [alias.brief() for alias in one.aliases]}
+                                      for one in self.entities.values()}
+        return found
 
     def list_names(self, request, given):
-        return keys(sorted(one.name for one in self.entities.values()))
+        return keys([one.name for one in reversed(self.entities.values())])
 
     def look_up(self, request, given):
         found = self.entities.get(given["id"]) or (self.by_name(given["name"]) if given["name"] else None)
@@ -141,5 +150,5 @@ class Identity(Backend):
                         (given["alias_name"], given["alias_mount_accessor"]):
                     found = found or entity
         if not any(given[name] for name in ("id", "name", "alias_id", "alias_name")):
-            refuse("query parameters not supplied")
+            refuse("query parameter not supplied")
         return self.told(found)

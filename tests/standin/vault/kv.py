@@ -43,6 +43,14 @@ class KV1(Backend):
     def list(self, request, given):
         return keys(children(self.stored, given["path"]))
 
+    def upgraded(self):
+        """The same, with versions."""
+        newer = KV2()
+        for name, data in self.stored.items():
+            newer.stored[name] = Key()
+            newer.stored[name].add(Version(data, 0), 0)
+        return newer
+
 
 class Version:
     def __init__(self, data, lives):
@@ -127,7 +135,7 @@ class KV2(Backend):
         key = self.stored.get(name)
         self.check_and_set(key or Key(), given["options"] if given.has("options") else {})
         key = self.stored.setdefault(name, key or Key())
-        version = Version(given["data"], self.life(key))
+        version = Version(None if given.raw["data"] is None else given["data"], self.life(key))
         key.add(version, self.max)
         return Answer(version.told(key.current))
 
@@ -203,7 +211,7 @@ class KV2(Backend):
 
     def read_config(self, request, given):
         return Answer({"max_versions": self.max, "cas_required": self.cas,
-                       "delete_version_after": duration.go(max(self.lives, 0))})
+                       "delete_version_after": duration.go(self.lives)})
 
     def configure(self, request, given):
         self.max = given.get("max_versions", self.max)

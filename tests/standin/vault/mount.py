@@ -31,7 +31,7 @@ class Mount:
 
     @property
     def usual(self):
-        return min(self.default_ttl or SYSTEM_TTL, self.longest)
+        return self.default_ttl or SYSTEM_TTL
 
     def told(self):
         """As sys/mounts and sys/auth list it."""

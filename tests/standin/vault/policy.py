@@ -40,6 +40,14 @@ class Rule:
         both.longest = min(filter(None, (self.longest, other.longest)), default=0)
         return both
 
+    def told(self):
+        """As the caller's rights are listed."""
+        optional = {"min_wrapping_ttl": int(self.shortest), "max_wrapping_ttl": int(self.longest),
+                    "allowed_parameters": self.allowed, "denied_parameters": self.denied,
+                    "required_parameters": self.required}
+        return {"capabilities": sorted(self.capabilities) or ["deny"]} | \
+            {name: value for name, value in optional.items() if value}
+
 
 def parameters(one, other):
     """Two maps of allowed or denied parameters put together; an empty list stands for every value."""

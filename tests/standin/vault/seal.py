@@ -63,7 +63,8 @@ class Seal:
         if not self.root:
             refuse("no root generation in progress")
         if nonce != self.root["nonce"]:
-            refuse(f"incorrect nonce supplied; nonce for this root generation operation is {self.root['nonce']}")
+            refuse(f"incorrect nonce supplied; nonce for this root generation operation is "
+                   f"\"{self.root['nonce']}\"")
         if base64.b64encode(decoded(text)).decode() != self.share:
             refuse("root generation aborted: invalid key provided")
         token, otp = make(), self.root["otp"]

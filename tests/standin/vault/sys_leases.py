@@ -3,7 +3,7 @@
 import duration
 from backend import Answer, Path, Secret, keys, strings
 from cubbyhole import children
-from failure import Failure, refuse
+from failure import refuse
 from fields import Field
 
 
@@ -11,7 +11,8 @@ def paths():
     named = {**strings("lease_id"), **strings("url_lease_id")}
     renewal = {**named, "increment": Field("seconds")}
     sync = {"sync": Field("bool", default=True)}
-    found = [Path("leases/lookup/{prefix*}", {"list": list_prefix}, strings("prefix")),
+    found = [Path("leases/lookup/{prefix*}", {"list": list_prefix}, strings("prefix"),
+                  names=["leases/lookup/{prefix}", "leases/lookup/"]),
              Path("leases/lookup", {"update": look_up}, strings("lease_id")),
              Path("leases/tidy", {"update": tidy}),
              Path("leases/count", {"read": count}, {**strings("type"), "include_child_namespaces": Field("bool")}),
@@ -91,17 +92,9 @@ def tidy(request, given):
                             "printed to Vault's server logs."], status=202)
 
 
-def irrevocable(given):
-    if given["type"] != "irrevocable":
-        raise Failure(400, f'"type" parameter is invalid: must be irrevocable, was "{given["type"]}"'
-                      if given["type"] else '"type" parameter is required')
-
-
 def count(request, given):
-    irrevocable(given)
-    return Answer({"lease_count": 0, "counts": {}})
+    return Answer({"lease_count": 0, "counts": {}}) if given["type"].lower() == "irrevocable" else None
 
 
 def list_type(request, given):
-    irrevocable(given)
-    return Answer({"lease_count": 0, "leases": []})
+    return Answer({"lease_count": 0, "leases": []}) if given["type"].lower() == "irrevocable" else None

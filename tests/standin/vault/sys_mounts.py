@@ -96,10 +96,10 @@ def place(request, given, prefix, kind, config, options):
 def enable(request, given):
     config = settings(given, "mount")
     kind = kind_of(given, config)
-    options = given["options"] if given.has("options") else None
+    options = given["options"]
     if kind in ("kv-v1", "kv-v2"):
-        kind, options = "kv", {**(options or {}), "version": kind[-1]}
-    elif kind != "kv" and (options or {}).get("version"):
+        kind, options = "kv", {**options, "version": kind[-1]}
+    elif kind != "kv" and options.get("version"):
         refuse(f'secrets engine "{kind}" does not allow setting a version')
     path = whole(given["path"])
     if path.startswith(PROTECTED):
@@ -112,8 +112,8 @@ def enable(request, given):
 def enable_auth(request, given):
     config = settings(given, "auth")
     kind = kind_of(given, config)
-    options = given["options"] if given.has("options") else None
-    if (options or {}).get("version"):
+    options = given["options"]
+    if options.get("version"):
         refuse(f'auth method "{kind}" does not allow setting a version')
     if kind == "token" and whole(given["path"]) != "token/":
         refuse("token credential backend cannot be instantiated")
@@ -207,7 +207,7 @@ def tune_rest(mount, given):
     for name in LISTS:
         if given.has(name):
             mount.lists[name] = given[name]
-            if not given[name] and name.startswith("audit"):
+            if not given[name]:
                 del mount.lists[name]
     if given.has("listing_visibility"):
         if given["listing_visibility"] not in ("", "hidden", "unauth"):
@@ -239,8 +239,16 @@ def tune_options(mount, options):
         if int(old) < int(new):
             warnings.append(f"Upgrading mount from version {old} to version {new}. This mount will be unavailable for a "
                             "brief period and will resume service shortly.")
-            mount.backend = mount.backend.upgraded(new)
-            mount.backend.mount = mount
+            mount.backend = upgraded(mount, new)
     kept = {**(mount.options or {}), **options}
     mount.options = {key: value for key, value in kept.items() if value or key == "version"}
     return Answer(warnings=warnings) if warnings else None
+
+
+def upgraded(mount, version):
+    """The backend for that version: another one only from 1 to 2."""
+    if version == "1" or not hasattr(mount.backend, "upgraded"):
+        return mount.backend
+    newer = mount.backend.upgraded()
+    newer.mount = mount
+    return newer

@@ -6,18 +6,21 @@ import binascii
 import hashlib
 import os
 
+import direct
 import duration
 import openapi
 import sys_leases
 import sys_mounts
 import sys_policies
+import sys_settings
 import wrapping
-from backend import Answer, Backend, Path, strings
+from backend import Answer, Backend, Path, keys, strings
 from failure import Failure, Fault, refuse
 from fields import Field
 from gojson import dumps
 from policy import is_pattern
 
+PLUGINS = {"auth": ["approle", "userpass"], "database": [], "secret": ["kv"]}
 HASHES = {"sha2-224": "sha224", "sha2-256": "sha256", "sha2-384": "sha384", "sha2-512": "sha512"}
 
 
@@ -26,13 +29,16 @@ class System(Backend):
             "config/ui/headers/*", "plugins/catalog/*", "revoke-prefix/*", "revoke-force/*", "leases/revoke-prefix/*",
             "leases/revoke-force/*", "leases/lookup/*", "leases")
     open = ("wrapping/lookup", "wrapping/pubkey", "replication/status", "internal/specs/openapi",
-            "internal/ui/mounts", "internal/ui/mounts/*", "internal/ui/namespaces")
+            "internal/ui/mounts", "internal/ui/mounts/*", "internal/ui/namespaces", "init", "seal-status", "unseal",
+            "leader", "health", "generate-root/attempt", "generate-root/update", "rekey/init", "rekey/update",
+            "rekey/verify")
 
     def __init__(self, core):
         super().__init__()
         self.core, self.audits, self.headers, self.started = core, {}, {}, duration.now()
         one = strings("token")
-        self.paths = sys_mounts.paths() + sys_policies.paths() + sys_leases.paths() + [
+        self.paths = sys_mounts.paths() + sys_policies.paths() + sys_leases.paths() + \
+            sys_settings.Settings().paths() + direct.documented() + [
             Path("audit-hash/{path+}", {"update": self.hash_audit}, strings("path", "input")),
             Path("audit", {"read": self.list_audits}),
             Path("audit/{path+}", {"update": self.enable_audit, "delete": self.disable_audit},
@@ -48,14 +54,21 @@ class System(Backend):
             Path("wrapping/rewrap", {"update": wrapping.rewrap}, one),
             Path("key-status", {"read": self.key_status}),
             Path("rotate", {"update": self.rotate}),
+            Path("rekey/backup", {"read": self.no_backup, "delete": lambda request, given: None}),
             Path("replication/status", {"read": lambda request, given: Answer({"mode": "disabled"})}),
-            Path("internal/specs/openapi", {"read": self.specification}, {"context": Field("string", query=True)}),
+            Path("internal/specs/openapi", {"read": self.specification}, strings("context", undocumented=True)),
             Path("internal/ui/mounts", {"read": self.visible}),
             Path("internal/ui/mounts/{path+}", {"read": self.visible_one}, strings("path")),
             Path("internal/ui/resultant-acl", {"read": self.resultant}, hidden=True),
             Path("internal/counters/tokens", {"read": self.count_tokens}, hidden=True),
             Path("internal/counters/entities", {"read": self.count_entities}, hidden=True),
             Path("metrics", {"read": self.metrics}, strings("format", query=True)),
+            Path("plugins/catalog/(?P<type>auth|database|secret)/?", {"list": self.plugins}, strings("type"),
+                 names=["plugins/catalog/{type}"]),
+            Path("plugins/catalog/(?P<type>auth|database|secret)/{name+}", {"read": self.plugin},
+                 strings("type", "name"), names=[]),
+            Path("plugins/catalog/{name+}", {"read": self.plugin}, strings("name"), names=[]),
+            Path("raw/{path*}", dict.fromkeys(("read", "list"), lambda request, given: None), strings("path"), names=[]),
             Path("host-info", {"read": self.host_info}),
             Path("tools/random(/{urlbytes+})?", {"update": self.random},
                  {**strings("urlbytes"), "bytes": Field("int", default="32"),
@@ -71,6 +84,9 @@ class System(Backend):
 
     def rotate(self, request, given):
         return None
+
+    def no_backup(self, request, given):
+        refuse("no backed-up keys found")
 
     def metrics(self, request, given):
         if given["format"] == "prometheus":
@@ -101,16 +117,24 @@ class System(Backend):
     def count_entities(self, request, given):
         return Answer({"counters": {"entities": {"total": len(self.core.identity.entities)}}})
 
+    def plugins(self, request, given):
+        return keys(PLUGINS[given["type"]])
+
+    def plugin(self, request, given):
+        known = any(given["name"] in names for names in PLUGINS.values())
+        return Answer({"args": None, "builtin": True, "command": "", "name": given["name"], "sha256": ""}) if known \
+            else None
+
     # --- about the caller ------------------------------------------------------------------------
 
     def allowed(self, request, mount):
         """Is there anything under the mount that the caller may touch?"""
-        rights = self.core.rights(request.token)
+        rights, path = self.core.rights(request.token), mount.path.removeprefix("auth/")
         if rights.root:
             return True
         for rule in rights.rules.values():
             head = rule.path.split("+")[0].removesuffix("*") if is_pattern(rule.path) else rule.path
-            near = head.startswith(mount.path) or is_pattern(rule.path) and mount.path.startswith(head)
+            near = head.startswith(path) or is_pattern(rule.path) and path.startswith(head)
             if near and "deny" not in rule.capabilities and rule.capabilities:
                 return True
         return False
@@ -150,7 +174,7 @@ class System(Backend):
             if "+" in rule.path:
                 continue
             group = "glob_paths" if rule.path.endswith("*") else "exact_paths"
-            found[group][rule.path.removesuffix("*")] = {"capabilities": sorted(rule.capabilities) or ["deny"]}
+            found[group][rule.path.removesuffix("*")] = rule.told()
         return Answer(found)
 
     # --- audit -----------------------------------------------------------------------------------
@@ -177,7 +201,7 @@ class System(Backend):
             refuse('the "input" parameter is empty')
         path = sys_mounts.whole(given["path"])
         if path not in self.audits:
-            refuse(f'unknown audit backend: "{path.removesuffix("/")}"')
+            refuse(f'unknown audit backend "{path}"')
         return Answer({"hash": "hmac-sha256:" + hashlib.sha256((path + given["input"]).encode()).hexdigest()})
 
     def list_headers(self, request, given):
@@ -187,7 +211,7 @@ class System(Backend):
         name = given["header"].lower()
         if name not in self.headers:
             refuse("Could not find header in config")
-        return Answer({name: {"hmac": self.headers[name]}})
+        return Answer({given["header"]: {"hmac": self.headers[name]}})
 
     def write_header(self, request, given):
         self.headers[given["header"].lower()] = given["hmac"]
@@ -219,5 +243,5 @@ class System(Backend):
 
 def encoded(data, form):
     if form not in ("hex", "base64"):
-        refuse(f'unsupported encoding format {form}; must be "hex" or "base64"')
+        refuse(f'unsupported encoding format "{form}"; must be "hex" or "base64"')
     return data.hex() if form == "hex" else base64.b64encode(data).decode()

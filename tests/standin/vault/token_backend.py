@@ -155,7 +155,8 @@ class TokenBackend(Backend):
 
     def renew_accessor(self, request, given):
         answer = self.renewed(self.by_accessor(given["accessor"]).id, given["increment"])
-        answer.auth.shown = False
+        if answer:
+            answer.auth.shown = False
         return answer
 
     def renewed(self, ident, increment):
@@ -164,13 +165,15 @@ class TokenBackend(Backend):
             refuse("token not found")
         if token.kind == "batch":
             refuse("batch tokens cannot be renewed")
-        if not token.issued or not token.expires and token.policies == ["root"]:
+        if not token.issued:
             refuse("invalid lease ID")
         if not token.renewable:
             refuse("lease is not renewable")
         wishes = token.renew(token) if token.renew else self.wishes(token)
+        if wishes is None:
+            return None
         term = Term(token.mount or self.core.token_mount, increment=increment, since=token.issued, **wishes)
-        token.ttl_now, token.renewed = term.ttl, duration.now()
+        token.last, token.renewed = term.ttl, duration.now()
         token.expires = token.renewed + term.ttl
         policies = self.core.identity.policies_of(token.entity)
         auth = Auth(clean(token.policies + policies), token_policies=token.policies, identity_policies=policies,
@@ -180,11 +183,11 @@ class TokenBackend(Backend):
     def wishes(self, token):
         """What a token of this backend's own brings into its renewal."""
         if not token.role:
-            return {"ttl": token.ttl, "period": token.period, "explicit": token.explicit}
+            return {"ttl": token.last, "period": token.period, "explicit": token.explicit}
         role = self.roles.get(token.role)
         if not role:
-            raise Fault(f'original token role "{token.role}" could not be found, not renewing')
-        return {"ttl": token.ttl, "period": role.period, "explicit": role.explicit}
+            raise Fault(f'failed to renew entry: original token role "{token.role}" could not be found, not renewing')
+        return {"ttl": token.last, "period": role.period, "explicit": role.explicit}
 
     def tidy(self, request, given):
         return Answer(warnings=["Tidy operation successfully started. Any information from the operation will be "
@@ -254,7 +257,7 @@ def durations(role, given):
                                   ("token_bound_cidrs", "bound_cidrs", "cidrs", "old_cidrs"),
                                   ("token_explicit_max_ttl", "explicit_max_ttl", "explicit", "old_explicit")):
         def value(field):
-            return addresses(given[field]) if name == "cidrs" else given[field]
+            return addresses(given[field], "error parsing role fields: ") if name == "cidrs" else given[field]
 
         if given.has(new):
             setattr(role, name, value(new))
@@ -289,7 +292,8 @@ class Creation:
         try:
             self.read(request.data)
         except ValueError as error:
-            refuse(f"Error decoding request: {error}")
+            text = str(error)
+            refuse("Error decoding request: " + (text if "error(s)" in text else f"1 error(s) decoding:\n\n* {text}"))
 
     def read(self, data):
         def string(name):

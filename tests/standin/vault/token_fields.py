@@ -25,16 +25,16 @@ OLD = {"policies": "token_policies", "ttl": "token_ttl", "max_ttl": "token_max_t
        "period": "token_period", "num_uses": "token_num_uses"}
 
 
-def addresses(texts):
-    """What is an address or a network, as it was written; the rest is refused."""
+def addresses(texts, start=""):
+    """What is an address or a network, as it was written; the rest is refused, with words that START so."""
     for text in texts:
         try:
             ipaddress.ip_network(text, strict=False)
         except ValueError:
             if "/" not in text or not is_name(text):
-                refuse(f'error parsing address "{text}": Unable to convert "{text}" to an IPv4 or IPv6 address, '
+                refuse(f'{start}error parsing address "{text}": Unable to convert "{text}" to an IPv4 or IPv6 address, '
                        "or a UNIX Socket")
-    return list(texts)
+    return [one.removesuffix("/128" if ":" in one else "/32") for one in texts]
 
 
 def is_name(text):
@@ -59,9 +59,8 @@ class Settings:
             elif given.has(old):
                 self.olds[old] = self.values[OLD[old]] = self.checked(OLD[old], given[old])
         values = self.values
-        for name in ("token_num_uses",):
-            if values[name] < 0:
-                refuse(f"'{name}' cannot be negative")
+        if values["token_num_uses"] < 0:
+            refuse("'token_num_uses' cannot be negative")
         if values["token_type"] in ("batch", "default-batch") and (values["token_period"] or values["token_num_uses"]):
             what = "periodic tokens" if values["token_period"] else "tokens with limited use count"
             refuse(f"'token_type' cannot be 'batch' or 'default_batch' when set to generate {what}")
@@ -76,6 +75,11 @@ class Settings:
                 refuse(f'invalid \'token_type\' value "{value}"')
             return value or "default"
         return value
+
+    def copy(self):
+        other = Settings(*self.older)
+        other.values, other.olds = dict(self.values), dict(self.olds)
+        return other
 
     def told(self):
         olds = {old: self.values[OLD[old]] for old, value in self.olds.items() if value}

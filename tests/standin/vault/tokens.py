@@ -20,7 +20,8 @@ class Token:
         self.policies, self.path, self.parent, self.kind = policies, path, parent, kind
         self.made = duration.now()
         self.display_name, self.meta, self.role, self.entity = "token", None, "", ""
-        self.ttl = self.explicit = self.period = self.uses = 0
+        # LAST: the seconds that it was given last; ttl: those of its beginning.
+        self.ttl = self.last = self.explicit = self.period = self.uses = 0
         self.cidrs, self.renewable = [], False
         # The mount that gave it, and how its renewal is asked there: a function of the token, or none.
         self.mount, self.renew = None, None
@@ -33,7 +34,7 @@ class Token:
 
     def start(self, ttl):
         """The lease begins, TTL seconds long (0: without an end)."""
-        self.ttl, self.issued = ttl, duration.now()
+        self.ttl, self.last, self.issued = ttl, ttl, duration.now()
         self.expires = self.issued + ttl if ttl else None
 
     @property

@@ -2,9 +2,9 @@
 
 import hashlib
 
-from auth import Auth
+from auth import Auth, clean
 from backend import Answer, Backend, Path, keys, strings
-from failure import Failure, Fault, refuse
+from failure import Fault, refuse
 from fields import Field
 from token_fields import FIELDS, Settings
 
@@ -38,7 +38,7 @@ class UserPass(Backend):
             Path("users/{username}", {"read": self.read, "create": self.write, "update": self.write,
                                       "delete": self.delete}, user, self.exists,
                  display={"action": "Create", "itemType": "User"}),
-            Path("login/{username}", {"update": self.log_in}, {**named, **strings("password")})]
+            Path("login/{username}", {"update": self.log_in}, {**named, **strings("password", "passcode", "method")})]
 
     def user(self, given):
         return self.users.get(given["username"].lower())
@@ -58,9 +58,11 @@ class UserPass(Backend):
         if not user and not given["password"]:
             refuse("missing password")
         user = user or User(given["username"].lower())
-        user.settings.take(given)
+        settings = user.settings.copy()
+        settings.take(given)
         if given.has("password"):
             user.password = user.hashed(given["password"] or refuse("missing password"))
+        user.settings = settings
         self.users[user.name] = user
 
     def delete(self, request, given):
@@ -77,7 +79,9 @@ class UserPass(Backend):
         user.password = user.hashed(given["password"] or refuse("missing password"))
 
     def set_policies(self, request, given):
-        self.known(given).settings.take(given)
+        settings = self.known(given).settings
+        settings.take(given)
+        settings.values["token_policies"] = clean(settings.values["token_policies"])
 
     def log_in(self, request, given):
         name, user = given["username"].lower(), self.user(given)
@@ -85,16 +89,16 @@ class UserPass(Backend):
             raise Fault("missing password")
         if not user or user.hashed(given["password"]) != user.password:
             refuse("invalid username or password")
-        return Answer(auth=Auth(**user.settings.auth(), meta={"username": name}, display_name="-" + name, alias=name,
+        return Answer(auth=Auth(**user.settings.auth(), meta={"username": name}, display_name=name, alias=name,
                                 renew=self.renewal(name)))
 
     def renewal(self, name):
         def wishes(token):
             user = self.users.get(name)
             if not user:
-                raise Failure(400, "user no longer exists")
+                return None
             values = user.settings.values
-            if sorted({*values["token_policies"], "default"}) != token.policies:
-                raise Fault("policies have changed, not renewing")
+            if {*values["token_policies"], "default"} != {*token.policies, "default"}:
+                raise Fault("failed to renew entry: policies have changed, not renewing")
             return {"ttl": values["token_ttl"], "period": values["token_period"], "longest": values["token_max_ttl"]}
         return wishes

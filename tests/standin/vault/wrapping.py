@@ -25,6 +25,8 @@ def check(core, request):
         return
     named = request.data.get("token")
     ident = named if named and named != request.client_token else request.client_token
+    if not ident:
+        raise Failure(500, "error validating wrapping token: token is empty")
     if not is_wrapping(core.tokens.find(ident)):
         raise Failure(400, "wrapping token is not valid or does not exist")
     if ident == request.client_token and request.path == "sys/wrapping/rewrap":
