@@ -228,6 +228,15 @@ static void hint_capability(const struct api_client *client, const char *path, s
     failure_hint(failure, "%s", text);
 }
 
+/* The variable by which the product's own command line is told a setting of the connection. */
+static const char *variable_of(const struct api_product *product, enum api_setting setting, const char *none)
+{
+    for (const struct api_variable *each = product->environment; each->name; each++)
+        if (each->setting == setting)
+            return each->name;
+    return none;
+}
+
 /* What is missing: "; it needs service:read and node:read". */
 static void hint_permissions(const struct api_client *client, const struct api_row *row,
                              struct failure *failure)
@@ -246,10 +255,7 @@ static void hint_permissions(const struct api_client *client, const struct api_r
 static void hint_permission(const struct api_client *client, const struct api_row *row, const char *said,
                             const char *path, struct failure *failure)
 {
-    const char *variable = "";
-    for (const struct api_variable *each = client->product->environment; each->name; each++)
-        if (each->setting == API_TOKEN)
-            variable = each->name;
+    const char *variable = variable_of(client->product, API_TOKEN, "");
     if (!client->token)
         failure_hint(failure, "no token was set: set %s or give token=", variable);
     else if (contains(said, "not found") || contains(said, "bad token"))
@@ -279,7 +285,10 @@ static void hint_error(const struct api_client *client, const struct api_row *ro
             failure_hint(failure, "%s", hint->hint);
             return;
         }
-    if (is_refusal(status, said))
+    if (contains(said, "HTTP request to an HTTPS server")) /* Go's own words */
+        failure_hint(failure, "the server speaks https there: begin the address from %s with https://",
+                     client->address_from);
+    else if (is_refusal(status, said))
         hint_permission(client, row, said, path, failure);
     else if ((status == 404 || status == 405 || is_id) &&
              !(client->product->top && strcmp(row->group, client->product->top) == 0))
@@ -319,21 +328,17 @@ void api_explain(const struct api_client *client, const struct api_row *row, con
 
 void api_explain_unreachable(const struct api_client *client, struct failure *failure)
 {
+    const struct api_product *product = client->product;
     if (strcmp(failure->kind, "unreachable") != 0)
         return;
-    if (strstr(failure->message, "certificate of")) {
-        const char *ca = "ca=", *name = "server_name=";
-        for (const struct api_variable *each = client->product->environment; each->name; each++) {
-            if (each->setting == API_CA)
-                ca = each->name;
-            if (each->setting == API_SERVER_NAME)
-                name = each->name;
-        }
-        failure_hint(failure, "name the authority that issued it in %s, or the name it is for in %s", ca,
-                     name);
-        return;
-    }
-    if (failure->hint[0] && !strstr(failure->message, "cannot connect"))
-        return; /* TLS and names have hints of their own */
-    failure_hint(failure, "%s (the address is from %s)", client->product->unreachable, client->address_from);
+    if (strstr(failure->hint, "server_name="))
+        failure_hint(failure, "name the authority that issued it in %s, or the name it is for in %s",
+                     variable_of(product, API_CA, "ca="),
+                     variable_of(product, API_SERVER_NAME, "server_name="));
+    else if (strstr(failure->hint, "cert= and key="))
+        failure_hint(failure, "%.*s%s and %s", (int)(strstr(failure->hint, "cert= and key=") - failure->hint),
+                     failure->hint, variable_of(product, API_CERT, "cert="),
+                     variable_of(product, API_KEY, "key="));
+    else if (!failure->hint[0] || strstr(failure->message, "cannot connect"))
+        failure_hint(failure, "%s (the address is from %s)", product->unreachable, client->address_from);
 }

@@ -494,7 +494,10 @@ static void keep_request(struct transfer_stream *stream, const struct transfer_r
     kept->target =
         (struct transfer_target){.unix_socket = from->unix_socket ? copy_text(from->unix_socket) : NULL,
                                  .ca = from->ca ? copy_text(from->ca) : NULL,
+                                 .ca_path = from->ca_path ? copy_text(from->ca_path) : NULL,
                                  .cert = from->cert ? copy_text(from->cert) : NULL,
+                                 .key = from->key ? copy_text(from->key) : NULL,
+                                 .server_name = from->server_name ? copy_text(from->server_name) : NULL,
                                  .insecure = from->insecure};
     kept->headers = NULL;
     kept->header_count = 0;
@@ -615,8 +618,9 @@ void transfer_stream_close(struct transfer_stream *stream)
     if (stream->transfer)
         transfer_free(stream->transfers, stream->transfer);
     const struct transfer_target *target = &stream->request.target;
-    const char *const texts[] = {stream->request.op, stream->request.url, target->unix_socket, target->ca,
-                                 target->cert};
+    const char *const texts[] = {stream->request.op, stream->request.url, target->unix_socket,
+                                 target->ca,         target->ca_path,     target->cert,
+                                 target->key,        target->server_name};
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
         free((char *)(uintptr_t)texts[i]);
     transfer_answer_free(&stream->answer);

@@ -24,17 +24,23 @@ function methods:stop()
   host.run { "kill", self.process, reads = true, ok = { 0, 1 } }
 end
 
-function M.start(...)
-  local line = [[python3 tests/lua/http_server.py "$@" >"$PORT" 2>/dev/null </dev/null &
+-- Starts a Python program that prints its port; the same value, but that its url is plain http.
+function M.spawn(...)
+  local line = [[python3 "$@" >"$PORT" 2>/dev/null </dev/null &
     echo $!; i=0; while [ ! -s "$PORT" ] && [ $i -lt 100 ]; do sleep 0.05; i=$((i+1)); done; cat "$PORT"; rm "$PORT"]]
   local command = { "sh", "-c", line, "sh", ... }
   command.reads, command.env = true, { PORT = os.tmpname() }
   local answer = host.run(command)
   local process, port = answer.stdout:match("(%d+)%s+(%d+)")
   assert(port, "the test server did not start: " .. answer.stderr)
-  local scheme = ({ ... })[1] == "--tls" and "https" or "http"
-  return setmetatable({ process = process, port = port, url = scheme .. "://127.0.0.1:" .. port },
+  return setmetatable({ process = process, port = port, url = "http://127.0.0.1:" .. port },
     { __index = methods, __close = methods.stop })
+end
+
+function M.start(...)
+  local self = M.spawn("tests/lua/http_server.py", ...)
+  if (...) == "--tls" then self.url = self.url:gsub("^http", "https") end
+  return self
 end
 
 -- Runs the program itself, for what needs other options or another environment.

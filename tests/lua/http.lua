@@ -154,7 +154,9 @@ local function certificates()
       -subj "/CN=Test authority"
     openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout key.pem -out csr.pem -subj "/CN=builder.test"
     printf 'subjectAltName=DNS:builder.test' > ext
-    openssl x509 -req -in csr.pem -CA ca.pem -CAkey ca.key -CAcreateserial -out cert.pem -days 1 -extfile ext]],
+    openssl x509 -req -in csr.pem -CA ca.pem -CAkey ca.key -CAcreateserial -out cert.pem -days 1 -extfile ext
+    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout foreign.key -out foreign.pem -days 2 \
+      -subj "/CN=Somebody else"]],
     "sh", folder, reads = true }
   return setmetatable({ folder = folder }, { __close = function()
     host.run { "rm", "-r", folder, reads = true }
@@ -191,6 +193,11 @@ if host.run { "sh", "-c", "command -v openssl", reads = true, ok = { 0, 127, 1 }
     local tls <close> = servers.start("--tls", cert, key, "--client-ca", ca)
     local client = { addr = tls.url, ca = ca, server_name = "builder.test" }
     tap.match(tap.raises("unreachable", consul(client).status.read_leader), "wants a client certificate")
+    client.cert, client.key = made.folder .. "/foreign.pem", made.folder .. "/foreign.key"
+    for _ = 1, 20 do -- what the server says is lost now and then
+      tap.match(tap.raises("unreachable", consul(client).status.read_leader),
+        "refused the client certificate .*/foreign.pem .subject CN = Somebody else, .*CONSUL_CLIENT_CERT and CONSUL_CLIENT_KEY")
+    end
     client.cert, client.key = cert, key
     tap.equal(consul(client).status.read_leader(), "127.0.0.1:8300")
     client.cert = "/nonexistent.pem"
