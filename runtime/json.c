@@ -17,7 +17,6 @@
 
 #define ARRAY_METATABLE  "moonbook.json.array"
 #define NUMBER_METATABLE "moonbook.json.number"
-#define READER_METATABLE "moonbook.json.reader"
 #define WRITER_METATABLE "moonbook.json.writer"
 
 #define LONGEST_NUMBER 1024              /* characters */
@@ -187,7 +186,11 @@ static void open_exact(lua_State *L)
 struct reader {
     lua_State *L;
     yajl_handle handle;
-    size_t length;       /* of the text */
+    const char *text;
+    size_t length;
+    char *error; /* where to say why the text is refused */
+    size_t error_size;
+    bool good;
     const char *refusal; /* why a callback stopped the reading */
     int depth;
     struct {
@@ -232,10 +235,30 @@ static bool push_float(lua_State *L, const char *digits)
     return isfinite(lua_tonumber(L, -1));
 }
 
+/* [-0, +(0|1), m] Most numbers are integers that surely fit. False for all others, and for -0, which has a sign. */
+static bool push_short_integer(lua_State *L, const char *text, size_t length)
+{
+    bool negative = text[0] == '-';
+    lua_Integer value = 0;
+    if (length > 18)
+        return false;
+    for (size_t i = negative; i < length; i++) {
+        if (text[i] < '0' || text[i] > '9')
+            return false;
+        value = value * 10 + (text[i] - '0');
+    }
+    if (negative && value == 0)
+        return false;
+    lua_pushinteger(L, negative ? -value : value);
+    return true;
+}
+
 static int read_number(void *context, const char *text, size_t length)
 {
     struct reader *reader = context;
     char digits[LONGEST_NUMBER + 1];
+    if (push_short_integer(reader->L, text, length))
+        return place(reader);
     if (length > LONGEST_NUMBER) {
         reader->refusal = "a number of more than 1024 characters";
         return 0;
@@ -367,24 +390,30 @@ static bool precheck(const char *text, size_t length, char *error, size_t error_
         return refuse(text, 0, "more than 512 MiB", error, error_size);
     if (length >= 3 && memcmp(text, "\xEF\xBB\xBF", 3) == 0)
         return refuse(text, 0, "a byte order mark, which JSON does not have", error, error_size);
-    bool blank = true;
-    for (size_t at = 0, step; at < length; at += step) {
-        blank = blank && memchr(" \t\r\n", text[at], 4);
+    size_t blanks = 0;
+    while (blanks < length && memchr(" \t\r\n", text[blanks], 4))
+        blanks++;
+    if (blanks == length)
+        return refuse(text, 0, "the text is empty", error, error_size);
+    for (size_t at = blanks, step; at < length; at += step) {
+        step = 1;
+        if ((unsigned char)text[at] < 0x80 && text[at] != '\\') /* nearly all of it */
+            continue;
         step = utf8_length((const unsigned char *)text + at, length - at);
         if (!step)
             return refuse(text, at, "invalid UTF-8", error, error_size);
         if (text[at] == '\\' && !(step = escape_length(text + at, length - at)))
             return refuse(text, at, "half of a surrogate pair", error, error_size);
     }
-    return blank ? refuse(text, 0, "the text is empty", error, error_size) : true;
+    return true;
 }
 
 /* Says why yajl stopped, and where: after `taken` bytes, one more than there are where the text ended. */
-static bool explain(struct reader *reader, const char *text, size_t taken, char *error, size_t error_size)
+static bool explain(const struct reader *reader, size_t taken)
 {
     size_t last = taken ? taken - 1 : 0;
     if (reader->refusal)
-        return refuse(text, last, reader->refusal, error, error_size);
+        return refuse(reader->text, last, reader->refusal, reader->error, reader->error_size);
     unsigned char *reason = yajl_get_error(reader->handle, 0, NULL, 0);
     char what[256];
     snprintf(what, sizeof what, "%s", reason ? (const char *)reason : "not JSON");
@@ -393,50 +422,50 @@ static bool explain(struct reader *reader, const char *text, size_t taken, char 
     what[strcspn(what, "\n")] = '\0';
     /* Inside a token, yajl puts the byte that does not fit back. */
     bool inside = strncmp(what, "lexical error", 13) == 0 && !strstr(what, "invalid char in");
-    return refuse(text, inside && taken < reader->length ? taken : last, what, error, error_size);
+    return refuse(reader->text, inside && taken < reader->length ? taken : last, what, reader->error,
+                  reader->error_size);
 }
 
-static bool run_parser(struct reader *reader, const char *text, size_t length, char *error, size_t error_size)
+static bool run_parser(struct reader *reader)
 {
-    if (yajl_parse(reader->handle, (const unsigned char *)text, length) != yajl_status_ok)
-        return explain(reader, text, yajl_get_bytes_consumed(reader->handle), error, error_size);
+    if (yajl_parse(reader->handle, (const unsigned char *)reader->text, reader->length) != yajl_status_ok)
+        return explain(reader, yajl_get_bytes_consumed(reader->handle));
     if (yajl_complete_parse(reader->handle) != yajl_status_ok)
-        return explain(reader, text, length + 1, error, error_size);
+        return explain(reader, reader->length + 1);
     return true;
 }
 
-static int reader_gc(lua_State *L)
+/* [-1, +1, m] Runs protected, so that yajl's memory is released whatever Lua raises. nil where the text is refused. */
+static int read_text(lua_State *L)
 {
     struct reader *reader = lua_touserdata(L, 1);
-    if (reader->handle)
-        yajl_free(reader->handle);
-    reader->handle = NULL;
-    return 0;
+    reader->L = L;
+    luaL_checkstack(L, 2 * JSON_MAX_DEPTH + 16, "no room to read JSON");
+    reader->good = run_parser(reader);
+    if (!reader->good)
+        lua_pushnil(L);
+    return 1;
 }
 
 bool json_decode(lua_State *L, const char *text, size_t length, char *error, size_t error_size)
 {
+    struct reader reader = {.text = text, .length = length, .error = error, .error_size = error_size};
     if (!precheck(text, length, error, error_size))
         return false;
-    luaL_checkstack(L, 2 * JSON_MAX_DEPTH + 16, "no room to read JSON");
-    int top = lua_gettop(L);
-    /* The reader belongs to Lua before yajl allocates: when Lua runs out of memory below, nothing is lost. */
-    struct reader *reader = lua_newuserdatauv(L, sizeof *reader, 0);
-    memset(reader, 0, sizeof *reader);
-    luaL_setmetatable(L, READER_METATABLE);
-    reader->L = L;
-    reader->length = length;
-    reader->handle = yajl_alloc(&callbacks, NULL, reader);
-    if (!reader->handle)
+    luaL_checkstack(L, 4, "no room to read JSON");
+    reader.handle = yajl_alloc(&callbacks, NULL, &reader);
+    if (!reader.handle)
         return luaL_error(L, "not enough memory"), false;
-    yajl_config(reader->handle, yajl_dont_validate_strings, 1); /* precheck did, and more strictly */
-    bool good = run_parser(reader, text, length, error, error_size);
-    yajl_free(reader->handle);
-    reader->handle = NULL;
-    lua_settop(L, good ? top + 2 : top);
-    if (good)
-        lua_remove(L, top + 1);
-    return good;
+    yajl_config(reader.handle, yajl_dont_validate_strings, 1); /* precheck did, and more strictly */
+    lua_pushcfunction(L, read_text);
+    lua_pushlightuserdata(L, &reader);
+    int status = lua_pcall(L, 1, 1, 0);
+    yajl_free(reader.handle);
+    if (status != LUA_OK)
+        return lua_error(L), false;
+    if (!reader.good)
+        lua_pop(L, 1);
+    return reader.good;
 }
 
 /* ---- Building text ---- */
@@ -857,21 +886,13 @@ bool json_is_null(lua_State *L, int index)
     return lua_type(L, index) == LUA_TLIGHTUSERDATA && !lua_touserdata(L, index);
 }
 
-/* [-0, +0, m] */
-static void open_owner(lua_State *L, const char *name, lua_CFunction gc)
-{
-    if (luaL_newmetatable(L, name)) {
-        lua_pushcfunction(L, gc);
-        lua_setfield(L, -2, "__gc");
-    }
-    lua_pop(L, 1);
-}
-
 void json_open(lua_State *L)
 {
     luaL_newmetatable(L, ARRAY_METATABLE);
     lua_pop(L, 1);
     open_exact(L);
-    open_owner(L, READER_METATABLE, reader_gc);
-    open_owner(L, WRITER_METATABLE, writer_gc);
+    luaL_newmetatable(L, WRITER_METATABLE);
+    lua_pushcfunction(L, writer_gc);
+    lua_setfield(L, -2, "__gc");
+    lua_pop(L, 1);
 }
