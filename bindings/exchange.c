@@ -283,7 +283,7 @@ void exchange_push_headers(lua_State *L, const struct exchange *exchange)
     lua_createtable(L, 0, (int)exchange->answer.header_count);
     for (size_t i = 0; i < exchange->answer.header_count; i++) {
         const struct transfer_header *header = &exchange->answer.headers[i];
-        push_lower(L, header->name);
+        lua_pushstring(L, header->name);
         lua_pushvalue(L, -1);
         if (lua_rawget(L, -3) == LUA_TSTRING)
             lua_pushfstring(L, "%s, %s", lua_tostring(L, -1), header->value);

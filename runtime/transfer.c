@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #define HEADER_LIMIT       ((size_t)256 << 10)
+#define HEADERS_AT_ONCE    16
 #define FIRST_BACKOFF_MS   250
 #define LONGEST_BACKOFF_MS 5000
 #define STREAM_WINDOW      ((size_t)256 << 10) /* what is kept of a stream at most, and one piece more */
@@ -70,23 +71,34 @@ static size_t on_body(char *bytes, size_t size, size_t count, void *user)
 
 static void headers_clear(struct transfer_answer *answer)
 {
-    for (size_t i = 0; i < answer->header_count; i++) {
-        free((char *)answer->headers[i].name);
-        free((char *)answer->headers[i].value);
-    }
+    for (size_t i = 0; i < answer->header_count; i++)
+        free((char *)answer->headers[i].name); /* and the value, which stands behind it */
     answer->header_count = 0;
 }
 
-static char *copy_trimmed(const char *text, size_t length)
+/* Copies the text without the blanks around it. Returns where the copy ends. */
+static char *copy_trimmed(char *copy, const char *text, size_t length)
 {
     while (length > 0 && isspace((unsigned char)*text))
         text++, length--;
     while (length > 0 && isspace((unsigned char)text[length - 1]))
         length--;
-    char *copy = allocate(length + 1);
     memcpy(copy, text, length);
     copy[length] = '\0';
-    return copy;
+    return copy + length;
+}
+
+static void add_header(struct transfer_answer *answer, const char *line, const char *colon, size_t length)
+{
+    size_t count = answer->header_count++;
+    if (count % HEADERS_AT_ONCE == 0)
+        answer->headers = reallocate(answer->headers, (count + HEADERS_AT_ONCE) * sizeof *answer->headers);
+    char *name = allocate(length + 1); /* the colon's place is for the first NUL */
+    char *value = copy_trimmed(name, line, (size_t)(colon - line)) + 1;
+    copy_trimmed(value, colon + 1, length - (size_t)(colon - line) - 1);
+    for (char *letter = name; *letter; letter++)
+        *letter = (char)tolower((unsigned char)*letter);
+    answer->headers[count] = (struct transfer_header){.name = name, .value = value};
 }
 
 static size_t on_header(char *bytes, size_t size, size_t count, void *user)
@@ -113,11 +125,7 @@ static size_t on_header(char *bytes, size_t size, size_t count, void *user)
     const char *colon = memchr(bytes, ':', length);
     if (!colon)
         return length;
-    answer->headers = reallocate(answer->headers, (answer->header_count + 1) * sizeof *answer->headers);
-    answer->headers[answer->header_count++] = (struct transfer_header){
-        .name = copy_trimmed(bytes, (size_t)(colon - bytes)),
-        .value = copy_trimmed(colon + 1, length - (size_t)(colon - bytes) - 1),
-    };
+    add_header(answer, bytes, colon, length);
     return length;
 }
 

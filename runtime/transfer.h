@@ -69,7 +69,7 @@ struct transfer_request {
 struct transfer_answer {
     int status;
     struct buffer body;
-    struct transfer_header *headers; /* as they came, trailers too */
+    struct transfer_header *headers; /* as they came, trailers too, but names in lower case */
     size_t header_count;
 };
 
