@@ -65,6 +65,8 @@ def request_of(method, target, headers, raw):
                  "HEAD": "", "OPTIONS": ""}.get(method)
     if operation is None:
         raise Failure(405)
+    if method == "GET" and "help" in urllib.parse.parse_qs(parts.query):
+        operation = "help"
     if operation == "list":
         path += "" if path.endswith("/") else "/"
     elif operation in ("read", "delete"):

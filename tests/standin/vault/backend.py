@@ -3,6 +3,8 @@ request. A backend is mounted by the core."""
 
 import re
 
+import openapi
+from gojson import dumps
 from failure import Failure, unsupported_operation, unsupported_path
 from fields import Field, Given
 
@@ -58,6 +60,8 @@ class Backend:
 
     def handle(self, request):
         path, captured = self.route(request.path)
+        if request.operation == "help":
+            return Answer(raw=dumps(openapi.help_of(request.mount, path)))
         call = path.operations.get(request.operation)
         if not call:
             unsupported_operation()

@@ -23,6 +23,15 @@ def document(mounts, context=""):
                                 license=Ordered(name="", url="")), paths=paths)
 
 
+def help_of(mount, path):
+    """What ?help=1 answers: the document of the one path, below its mount; in words nothing."""
+    paths = {f"/{name}": item(mount, path, name) for name in templates(path)}
+    for one in paths.values():
+        for method, _ in METHODS:
+            one.get(method, {}).pop("operationId", None)
+    return Ordered(help="", openapi=Ordered(openapi="3.0.2", paths=paths), see_also=None)
+
+
 def templates(path):
     """The names of a path: its pattern with {fields}; two where a part is optional."""
     if "names" in path.about:
