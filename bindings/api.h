@@ -98,6 +98,15 @@ struct api_permission {
 
 struct api_client;
 
+/* Where the servers tell their version: an endpoint without arguments, and paths into its answer ("Config.Version"), of
+ * which the first that is there counts. "*" is each element, "role=consul" goes on only where that field is so; of
+ * several versions the lowest counts. Where one endpoint does not tell, the next is asked. */
+struct api_version {
+    const char *group;
+    const char *name;
+    const char *paths;
+};
+
 struct api_product {
     const char *name;           /* "consul": the Lua module */
     const char *title;          /* "Consul" */
@@ -137,6 +146,7 @@ struct api_product {
     /* [-0, +0, v] Says how a write of one of its endpoints is undone, `found` (an index) being there; false: as others
      * are. Or NULL. */
     bool (*undo)(lua_State *L, const struct api_write *write, int found, struct json_text *json);
+    const struct api_version *versions; /* ends with a NULL group */
 };
 
 #define API_DEFAULTS     4
@@ -236,6 +246,9 @@ void api_invoke(lua_State *L, int client, const struct api_row *row, int argumen
 /* [-arguments, +2|+1, v] The same; for an error that the server answered, which stays on the stack, it returns false. */
 bool api_try(lua_State *L, int client, const struct api_row *row, int arguments, struct api_passage *passage);
 
+/* [-0, +2, v] For a product's `version` (runtime.h): what its server says it is, and which one was asked. */
+int api_push_version(lua_State *L, const struct api_product *product);
+
 /* The row of a Lua name; NULL when there is none. */
 const struct api_row *api_find(const struct api_product *product, const char *group, const char *name);
 
@@ -282,5 +295,9 @@ void consul_found_nothing(lua_State *L, struct api_client *client, const struct 
 extern const struct api_permission consul_permissions[];
 
 extern const struct api_product consul_product, nomad_product, vault_product;
+
+int consul_version(lua_State *L);
+int nomad_version(lua_State *L);
+int vault_version(lua_State *L);
 
 #endif

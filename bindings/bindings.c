@@ -1,6 +1,7 @@
 /* Opens the modules: the one list of what Lua is given. */
 #include "bindings.h"
 
+#include "api.h"
 #include "binding.h"
 #include "reference.h"
 
@@ -14,6 +15,13 @@ static const struct binding_module *const modules[] = {
     &guard_module,   &step_module,  &wait_module,  &host_module,   &file_module,     &apt_module,
     &systemd_module, &http_module,  &json_module,  &secret_module, &duration_module, &size_module,
     &consul_module,  &nomad_module, &vault_module, NULL,
+};
+
+static const struct product products[] = {
+    {"consul", "Consul", consul_version},
+    {"nomad", "Nomad", nomad_version},
+    {"vault", "Vault", vault_version},
+    {NULL, NULL, NULL},
 };
 
 /* [-1, +0, e] A function named "" is what calling the module does. */
@@ -57,6 +65,7 @@ void bindings_open(lua_State *L)
 {
     runtime_of(L)->modules = modules;
     runtime_of(L)->reference = reference_push;
+    runtime_of(L)->products = products;
     for (size_t i = 0; modules[i]; i++)
         open_module(L, modules[i]);
 }

@@ -65,6 +65,13 @@ static bool undo_key(lua_State *L, const struct api_write *write, int found, str
     return true;
 }
 
+/* agent/self wants agent:read; members are shown to whoever may read nodes. Both without a token where ACLs are off. */
+static const struct api_version versions[] = {
+    {"agent", "read_agent_self", "Config.Version"},
+    {"agent", "list_agent_members", "*.Tags.role=consul.build"},
+    {0},
+};
+
 const struct api_product consul_product = {
     .name = "consul",
     .title = "Consul",
@@ -87,6 +94,7 @@ const struct api_product consul_product = {
     .permissions = consul_permissions,
     .is_missing = consul_is_missing,
     .found_nothing = consul_found_nothing,
+    .versions = versions,
 };
 
 static void consul_open(lua_State *L)
@@ -97,6 +105,11 @@ static void consul_open(lua_State *L)
 static int consul_call(lua_State *L)
 {
     return api_call_module(L, &consul_product);
+}
+
+int consul_version(lua_State *L)
+{
+    return api_push_version(L, &consul_product);
 }
 
 static const struct binding_function functions[] = {

@@ -41,6 +41,13 @@ static const struct api_short_id short_ids[] = {
     {0},
 };
 
+/* The agent of a client has no member. */
+static const struct api_version versions[] = {
+    {"agent", "read_agent_self", "member.Tags.build,config.Version.Version"},
+    {"agent", "list_agent_members", "Members.*.Tags.role=nomad.build"},
+    {0},
+};
+
 const struct api_product nomad_product = {
     .name = "nomad",
     .title = "Nomad",
@@ -59,6 +66,7 @@ const struct api_product nomad_product = {
     .absent = nomad_absent,
     .kinds = nomad_kinds,
     .short_ids = short_ids,
+    .versions = versions,
 };
 
 static void nomad_open(lua_State *L)
@@ -69,6 +77,11 @@ static void nomad_open(lua_State *L)
 static int nomad_call(lua_State *L)
 {
     return api_call_module(L, &nomad_product);
+}
+
+int nomad_version(lua_State *L)
+{
+    return api_push_version(L, &nomad_product);
 }
 
 static const struct binding_function functions[] = {

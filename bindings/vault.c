@@ -74,6 +74,13 @@ static bool undo_version(lua_State *L, const struct api_write *write, int found,
     return true;
 }
 
+/* Both answer without a token, sealed or not. */
+static const struct api_version versions[] = {
+    {"sys", "read_health", "version"},
+    {"sys", "read_seal_status", "version"},
+    {0},
+};
+
 const struct api_product vault_product = {
     .name = "vault",
     .title = "Vault",
@@ -99,6 +106,7 @@ const struct api_product vault_product = {
     .absent = vault_absent,
     .kinds = vault_kinds,
     .undo = undo_version,
+    .versions = versions,
 };
 
 static void vault_open(lua_State *L)
@@ -109,6 +117,11 @@ static void vault_open(lua_State *L)
 static int vault_call(lua_State *L)
 {
     return api_call_module(L, &vault_product);
+}
+
+int vault_version(lua_State *L)
+{
+    return api_push_version(L, &vault_product);
 }
 
 static const struct binding_function functions[] = {

@@ -188,11 +188,30 @@ static void push_default_text(lua_State *L, int parameter)
     lua_remove(L, -2);
 }
 
+/* The versions that the servers must be, in the order of the names. */
+static void print_needs(lua_State *L, int header, struct buffer *out)
+{
+    bool any = false;
+    if (lua_getfield(L, header, "needs") == LUA_TTABLE)
+        for (const struct product *each = runtime_of(L)->products; each && each->name; each++) {
+            if (lua_getfield(L, -1, each->name) == LUA_TSTRING) {
+                buffer_format(out, "%s  %s %s\n", any ? "" : "needs:\n", each->title, lua_tostring(L, -1));
+                any = true;
+            }
+            lua_pop(L, 1);
+        }
+    if (any)
+        buffer_append_text(out, "\n");
+    lua_pop(L, 1);
+}
+
 static void print_show(lua_State *L, const struct runbook *runbook, int header)
 {
     struct buffer out = {0};
-    buffer_format(&out, "%s - %s\n%s (%s)\n\nparameters (--set NAME=VALUE):\n", runbook->name,
-                  field(L, header, "about"), runbook->path, runbook->origin);
+    buffer_format(&out, "%s - %s\n%s (%s)\n\n", runbook->name, field(L, header, "about"), runbook->path,
+                  runbook->origin);
+    print_needs(L, header, &out);
+    buffer_append_text(&out, "parameters (--set NAME=VALUE):\n");
     lua_getfield(L, header, "params");
     lua_Integer count = lua_istable(L, -1) ? luaL_len(L, -1) : 0;
     for (lua_Integer i = 1; i <= count; i++) {
@@ -214,16 +233,18 @@ static void print_show(lua_State *L, const struct runbook *runbook, int header)
     buffer_free(&out);
 }
 
-/* [-0, +1, v] {name=, about=, path=, params=[{name=, type=, default=, about=, required=}]} */
+/* [-0, +1, v] {name=, about=, path=, needs={PRODUCT=}, params=[{name=, type=, default=, about=, required=}]} */
 static void push_show(lua_State *L, const struct runbook *runbook, int header)
 {
-    lua_createtable(L, 0, 5);
+    lua_createtable(L, 0, 6);
     lua_pushstring(L, runbook->name);
     lua_setfield(L, -2, "name");
     lua_pushstring(L, runbook->path);
     lua_setfield(L, -2, "path");
     lua_getfield(L, header, "about");
     lua_setfield(L, -2, "about");
+    lua_getfield(L, header, "needs");
+    lua_setfield(L, -2, "needs");
     lua_newtable(L);
     json_mark_array(L, -1);
     lua_getfield(L, header, "params");

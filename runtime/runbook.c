@@ -298,10 +298,10 @@ void runbook_search(lua_State *L, const struct runbook *runbook)
 
 static void check_header(lua_State *L, const char *name)
 {
-    static const char *const fields[] = {"about", "params", "run", NULL};
+    static const char *const fields[] = {"about", "needs", "params", "run", NULL};
     if (!lua_istable(L, -1))
         failure_advise(L, "usage", name, "see a shipped one: moonbook show setup/join-client",
-                       "a runbook returns a table {about=, params=, run=}, this one returned %s",
+                       "a runbook returns a table {about=, needs=, params=, run=}, this one returned %s",
                        luaL_typename(L, -1));
     for (lua_pushnil(L); lua_next(L, -2); lua_pop(L, 1)) {
         bool known = false;
@@ -316,6 +316,7 @@ static void check_header(lua_State *L, const char *name)
     if (lua_getfield(L, -2, "run") != LUA_TFUNCTION)
         failure_error(L, "usage", name, "its header needs run = function(p) ... end");
     lua_pop(L, 2);
+    runbook_check_needs(L, -1, name);
 }
 
 void runbook_load(lua_State *L, const struct runbook *runbook)

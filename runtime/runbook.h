@@ -59,6 +59,14 @@ void runbook_search(lua_State *L, const struct runbook *runbook);
  * write to them. */
 bool runbook_trusted(const char *top, const char *path, struct failure *failure);
 
+/* [-0, +0, v] The form of `needs` = { PRODUCT = "CONSTRAINT" } in the header at `index`: "usage" names the field, the value
+ * and what would be right. No server is asked. */
+void runbook_check_needs(lua_State *L, int index, const char *name);
+
+/* [-0, +0, v] Asks the servers that the header at `index` needs for their versions. Raises "usage" where one does not fit,
+ * else what kept it from being asked. */
+void runbook_meet_needs(lua_State *L, int index, const char *name);
+
 /* One `--set NAME=VALUE`. */
 struct runbook_setting {
     char *name;

@@ -41,6 +41,14 @@ struct runtime_options {
     bool detailed_exitcode; /* --detailed-exitcode */
 };
 
+/* A product that a runbook may need in some version (`needs`): what a binding registers. */
+struct product {
+    const char *name;      /* "vault" */
+    const char *title;     /* "Vault" */
+    lua_CFunction version; /* [-0, +2, v] asks the current host's server: its version, and which one it is:
+                            * "https://10.0.0.7:8200 (from VAULT_ADDR)" */
+};
+
 /* Counts of a run, as run.end reports them. */
 struct runtime_counts {
     unsigned changed, predicted, failed, declined, unchanged;
@@ -74,6 +82,7 @@ struct runtime {
     const struct binding_module *const *modules; /* what bindings_open registered: NULL-terminated */
     int (*reference)(lua_State *L); /* what bindings_open registered: [-0, +1, m] pushes the reference
                                                   * as a list of {kind=, name=, ...} */
+    const struct product *products; /* what bindings_open registered: ends with a NULL name; or NULL */
     char *program;                  /* path of the running program */
 };
 
