@@ -74,6 +74,7 @@ static void begin_runbook(lua_State *L, struct execution *execution)
     }
     runbook_parameters(L, runbook, line->settings, line->setting_count, vars);
     int parameters = lua_gettop(L);
+    runbook_validate(L, runbook, parameters);
     runbook_meet_needs(L, runbook, execution->runbook.name);
     runbook_shown_parameters(L, parameters);
     lua_getfield(L, runbook, "about");

@@ -298,7 +298,7 @@ void runbook_search(lua_State *L, const struct runbook *runbook)
 
 static void check_header(lua_State *L, const char *name)
 {
-    static const char *const fields[] = {"about", "needs", "params", "run", NULL};
+    static const char *const fields[] = {"about", "needs", "params", "validate", "run", NULL};
     if (!lua_istable(L, -1))
         failure_advise(L, "usage", name, "see a shipped one: moonbook show setup/join-client",
                        "a runbook returns a table {about=, needs=, params=, run=}, this one returned %s",
@@ -315,7 +315,10 @@ static void check_header(lua_State *L, const char *name)
         failure_error(L, "usage", name, "its header needs about = \"one line\"");
     if (lua_getfield(L, -2, "run") != LUA_TFUNCTION)
         failure_error(L, "usage", name, "its header needs run = function(p) ... end");
-    lua_pop(L, 2);
+    int validate = lua_getfield(L, -3, "validate");
+    if (validate != LUA_TFUNCTION && validate != LUA_TNIL)
+        failure_error(L, "usage", name, "validate is a function(p), not %s", luaL_typename(L, -1));
+    lua_pop(L, 3);
     runbook_check_needs(L, -1, name);
 }
 

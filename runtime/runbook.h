@@ -78,6 +78,10 @@ struct runbook_setting {
 void runbook_parameters(lua_State *L, int index, const struct runbook_setting *settings, size_t count,
                         int vars);
 
+/* [-0, +0, v] Calls the header's `validate` with the parameters: what it raises is "usage". For what the types cannot say, as
+ * that two parameters exclude each other. */
+void runbook_validate(lua_State *L, int index, int parameters);
+
 /* [-0, +1, v] The same table with secrets shown as "<secret>", as JSON text. */
 void runbook_shown_parameters(lua_State *L, int parameters);
 

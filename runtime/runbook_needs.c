@@ -46,7 +46,7 @@ static void check_need(lua_State *L, const char *runbook)
 {
     static const char right[] = "write \">= 1.9\" or \">= 1.7, < 2\"; operators are >= > <= < = != ~>";
     if (lua_type(L, -2) != LUA_TSTRING)
-        failure_advise(L, "usage", runbook, "write needs = { vault = \">= 1.0\" }",
+        failure_advise(L, "usage", runbook, "write needs = { PRODUCT = \">= 1.0\" }",
                        "needs has a value without a product, %s", luaL_tolstring(L, -1, NULL));
     const char *product = lua_tostring(L, -2);
     if (!find_product(runtime_of(L)->products, product))
@@ -65,7 +65,7 @@ void runbook_check_needs(lua_State *L, int index, const char *name)
 {
     int type = lua_getfield(L, index, "needs");
     if (type != LUA_TNIL && type != LUA_TTABLE)
-        failure_advise(L, "usage", name, "write needs = { vault = \">= 1.0\" }",
+        failure_advise(L, "usage", name, "write needs = { PRODUCT = \">= 1.0\" }",
                        "needs is a table of products and versions, not %s", luaL_typename(L, -1));
     if (type == LUA_TTABLE)
         for (lua_pushnil(L); lua_next(L, -2); lua_pop(L, 1))

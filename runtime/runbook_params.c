@@ -251,6 +251,24 @@ void runbook_parameters(lua_State *L, int index, const struct runbook_setting *s
     lua_remove(L, values - 1);
 }
 
+void runbook_validate(lua_State *L, int index, int parameters)
+{
+    if (lua_getfield(L, index, "validate") == LUA_TFUNCTION) {
+        lua_pushvalue(L, parameters);
+        if (lua_pcall(L, 1, 0, 0) == LUA_OK)
+            return;
+        if (failure_is(L, -1, "cancelled"))
+            lua_error(L);
+        struct failure failure;
+        failure_from_lua(L, -1, &failure);
+        snprintf(failure.kind, sizeof failure.kind, "usage");
+        if (!failure.op[0])
+            snprintf(failure.op, sizeof failure.op, "parameters");
+        failure_raise(L, &failure);
+    }
+    lua_pop(L, 1);
+}
+
 /* [-0, +1, m] A copy in which secrets are the text "<secret>". */
 static void push_shown(lua_State *L, int index)
 {

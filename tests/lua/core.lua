@@ -428,6 +428,26 @@ tap.test("a runbook that others may write to is refused", function()
   tap.match(answer.stderr, "chmod go%-w")
 end)
 
+tap.test("what a runbook's validate raises is wrong usage: nothing has begun", function()
+  local folder = host.run { "mktemp", "-d", reads = true }.stdout:gsub("\n", "")
+  local function run(validate, ...)
+    host.run { "tee", folder .. "/v.lua", reads = true, stdin = [[return { about = "x", validate = ]] .. validate .. [[,
+      params = { { "a", "integer", default = 1 }, { "b", "integer" } }, run = function(p) print("ran", p.a) end }]] }
+    local answer = host.run { program, "run", folder .. "/v.lua", reads = true, ok = true,
+      env = { PATH = os.getenv "PATH", XDG_STATE_HOME = folder }, ... }
+    return answer, #file.glob(folder .. "/moonbook/runs/*")
+  end
+  local refuse = [[function(p) if p.b then error { message = "a or b, not both", hint = "leave b out" } end p.a = p.a + 1 end]]
+  local answer, runs = run(refuse, "--set", "b=2", "--json")
+  tap.equal({ answer.code, answer.stdout, runs }, { 64, "", 0 })
+  tap.match(answer.stderr, "parameters: a or b, not both.*leave b out")
+  tap.equal(run("function(p) p.nothing.at.all = 1 end").code, 64)
+  tap.match(run("5").stderr, "validate is a function%(p%), not number")
+  answer, runs = run(refuse)
+  tap.equal({ answer.code, answer.stdout, runs }, { 0, "ran\t2\n", 1 })
+  host.run { "rm", "-r", folder, reads = true }
+end)
+
 tap.test("the shipped runbook is shown with its parameters", function()
   local shown = json.decode(host.run { program, "show", "setup/join-client", "--json", reads = true }.stdout)
   local types = {}

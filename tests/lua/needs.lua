@@ -65,7 +65,7 @@ tap.test("what is wrong with it is said when it is loaded", function()
     ['{ vault = ">= 1.x" }'] = 'needs.vault: ">= 1.x" is no constraint.*operators are >= > <= < = != ~>',
     ['{ vault = "" }'] = 'needs.vault: "" is no constraint',
     ['{ vault = ">= 1.0\\0" }'] = 'needs.vault: ">= 1.0" is no constraint',
-    ['{ ">= 1.0" }'] = "a value without a product, >= 1.0.*write needs = { vault = \">= 1.0\" }",
+    ['{ ">= 1.0" }'] = "a value without a product, >= 1.0.*write needs = { PRODUCT = \">= 1.0\" }",
     ['">= 1.0"'] = "needs is a table of products and versions, not string",
   } do
     for _, command in ipairs { "run", "show" } do check_refused(moonbook(command, needs), 64, said) end
