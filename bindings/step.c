@@ -91,8 +91,8 @@ static int talk_warn(lua_State *L)
     return 0;
 }
 
-/* [-0, +1, v] Asks; pushes the answer. */
-static void push_answer(lua_State *L, const char *question)
+/* [-0, +1, v] Asks; pushes the answer. `elsewhere`: what to do where there is no terminal. */
+static void push_answer(lua_State *L, const char *question, const char *elsewhere)
 {
     struct failure failure;
     struct buffer answer = {0};
@@ -100,6 +100,8 @@ static void push_answer(lua_State *L, const char *question)
     if (done)
         lua_pushlstring(L, buffer_text(&answer), answer.length);
     buffer_free(&answer);
+    if (!done && strcmp(failure.kind, "usage") == 0)
+        failure_hint(&failure, "%s", elsewhere);
     if (!done)
         failure_raise(L, &failure);
 }
@@ -112,7 +114,7 @@ static int talk_confirm(lua_State *L)
         return 1;
     }
     lua_pushfstring(L, "%s [y/N] ", lua_tostring(L, 1));
-    push_answer(L, lua_tostring(L, -1));
+    push_answer(L, lua_tostring(L, -1), "run it from a terminal, or answer every question with yes by --yes");
     const char *answer = lua_tostring(L, -1);
     lua_pushboolean(L, strcasecmp(answer, "y") == 0 || strcasecmp(answer, "yes") == 0);
     return 1;
@@ -126,7 +128,7 @@ static int talk_ask(lua_State *L)
         lua_pushfstring(L, "%s [%s] ", lua_tostring(L, 1), lua_tostring(L, 2));
     else
         lua_pushfstring(L, "%s ", lua_tostring(L, 1));
-    push_answer(L, lua_tostring(L, -1));
+    push_answer(L, lua_tostring(L, -1), "run it from a terminal");
     if (has_default && lua_rawlen(L, -1) == 0)
         lua_pushvalue(L, 2);
     return 1;

@@ -303,6 +303,15 @@ tap.test("an error is one line on standard error, nothing on standard output", f
   tap.equal({ answer.stdout, answer.stderr }, { "", "error: -e:1: x\n" })
 end)
 
+tap.test("a question without a terminal says how to answer it", function()
+  local answer = chunk "confirm 'really?' print 'asked'"
+  tap.equal({ answer.code, answer.stdout }, { 1, "" })
+  tap.match(answer.stderr, "no terminal to ask on.*answer every question with yes by %-%-yes")
+  tap.match(chunk("ask 'who?'").stderr, "no terminal to ask on.*run it from a terminal\n")
+  tap.equal(chunk("print(confirm 'really?')", "--yes").stdout, "true\n")
+  tap.equal(chunk("print(confirm 'really?')", "--check").stdout, "true\n")
+end)
+
 tap.test("scripts get their arguments", function()
   local path = host.run { "mktemp", "--suffix=.lua", reads = true }.stdout:gsub("\n", "")
   host.run { "tee", path, stdin = "print(select('#', ...), (select(2, ...)), arg[0] ~= nil)", reads = true }
