@@ -209,11 +209,12 @@ def check_expiry(program):
         def known(token):
             return ask(server.port, "GET", "/v1/auth/token/lookup-self", headers={"X-Vault-Token": token})[0] == 200
 
-        parent = made(ROOT, {"policies": ["root"], "ttl": "2s"})
+        parent = made(ROOT, {"policies": ["root"], "ttl": "1h"})
         child = made(parent, {"policies": ["default"], "ttl": "1h"})
         orphan = made(parent, {"policies": ["default"], "ttl": "1h", "no_parent": True})
-        report(known(parent) and known(child), "a token of two seconds and its child are known")
-        report(until(lambda: not known(parent) and not known(child)), "both end when its time is over")
+        report(known(parent) and known(child), "a token and its child are known")
+        ask(server.port, "POST", "/v1/auth/token/renew-self", {"increment": 1}, {"X-Vault-Token": parent})
+        report(until(lambda: not known(parent) and not known(child)), "renewed for one second it ends, and its child with it")
         report(known(orphan), "an orphan of it does not")
     finally:
         server.end()
