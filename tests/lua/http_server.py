@@ -249,6 +249,12 @@ class Handler(BaseHTTPRequestHandler):
                 self.answer(403, '{"errors":["permission denied"]}', "application/json")
         elif rest == "sys/policies/acl/refused":
             self.answer(403, '{"errors":["1 error occurred:\\n\\t* permission denied\\n\\n"]}', "application/json")
+        elif rest == "pki/issue/web":  # format=pem_bundle: the key stands in front of the certificate
+            self.value({"data": {"certificate": "-----BEGIN RSA PRIVATE KEY-----\nMII", "private_key": "MII",
+                                 "serial_number": "39:dd"}})
+        elif rest == "database/config/ci":
+            self.value({"data": {"plugin_name": "influxdb-database-plugin",
+                                 "connection_details": {"pem_bundle": "-----BEGIN RSA PRIVATE KEY-----\nMII"}}})
         elif rest == "database/creds/ci":
             self.value({"lease_id": "database/creds/ci/1", "data": {"username": "v-ci", "password": "p4ssw0rd-of-ci"}})
         elif "X-Vault-Request" in self.headers and rest.startswith("kv") and self.command in ("POST", "DELETE"):

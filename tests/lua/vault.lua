@@ -123,6 +123,12 @@ tap.test("secrets in answers are secret values; what is no secret stays", functi
   local auth = v.auth.token.create_token({}).auth
   tap.ok(is_secret(auth.client_token))
   tap.equal(auth.accessor, "acc-1")
+  local issued = v.pki.issue_cert("web", { common_name = "web.example", format = "pem_bundle" }).data
+  tap.ok(is_secret(issued.certificate) and is_secret(issued.private_key))
+  tap.equal(issued.serial_number, "39:dd")
+  local connection = v.database.read_connection("ci").data
+  tap.ok(is_secret(connection.connection_details.pem_bundle))
+  tap.equal(connection.plugin_name, "influxdb-database-plugin")
   local root = v.sys.start_root_generation {}
   tap.ok(is_secret(root.otp))
   tap.equal({ root.nonce, root.encoded_token }, { "n", "" })
