@@ -54,7 +54,11 @@ static int count_parameters(const struct api_row *row)
 /* The name of the path parameter that begins at `open`, the "{". */
 static void parameter_name(const char *open, char *name, size_t size)
 {
-    snprintf(name, size, "%.*s", (int)strcspn(open + 1, "}"), open + 1);
+    const char *end = strchr(++open, '}');
+    size_t length = (size_t)(end - open);
+    length = length < size ? length : size - 1;
+    memcpy(name, open, length);
+    name[length] = '\0';
 }
 
 /* [-0, +0, v] Appends a path parameter. "." and ".." would be resolved by servers: another endpoint would answer. */
@@ -497,6 +501,14 @@ static const char *overlay_name(struct call *call, const char *path)
     return copy;
 }
 
+/* [-0, +(0|1), m] Pushes what was predicted for the path, if something was. */
+static bool push_predicted(struct call *call, const char *path)
+{
+    struct runtime *runtime = runtime_of(call->L);
+    return runtime->options.check &&
+           overlay_get(call->L, runtime->local, call->product->name, overlay_name(call, path));
+}
+
 /* Was the text asked for without Nomad's frames? */
 static bool asks_plain(struct call *call)
 {
@@ -543,7 +555,7 @@ static int perform_read(struct call *call, const char *path)
                          : NULL;
     if (to)
         return perform_to(call, to);
-    if (overlay_get(L, runtime_of(L)->local, call->product->name, overlay_name(call, path))) {
+    if (push_predicted(call, path)) {
         if (lua_istable(L, -1))
             fields_push_copy(L, -1);
         else if (!lua_toboolean(L, -1))
@@ -591,7 +603,7 @@ static int perform_passed(struct call *call)
 static void look_before(struct call *call, const char *path, struct change *change)
 {
     lua_State *L = call->L;
-    bool predicted = overlay_get(L, runtime_of(L)->local, call->product->name, overlay_name(call, path));
+    bool predicted = push_predicted(call, path);
     if (predicted)
         lua_pop(L, 1);
     if (predicted || call->unknown)
@@ -720,6 +732,17 @@ static const char *prepare(struct call *call)
     return path;
 }
 
+/* "consul.kv.read_key": how Lua calls it. */
+static void name_call(struct call *call)
+{
+    const char *const parts[] = {call->product->name, ".", call->row->group, ".", call->row->name};
+    size_t length = 0;
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
+        for (const char *at = parts[i]; *at && length + 1 < sizeof call->op; at++)
+            call->op[length++] = *at == '-' ? '_' : *at == '/' ? '.' : *at;
+    call->op[length] = '\0';
+}
+
 /* The Lua function of a row. Upvalues: product, row, client (nil: the current host's default). */
 int api_call(lua_State *L)
 {
@@ -728,11 +751,7 @@ int api_call(lua_State *L)
                         .row = lua_touserdata(L, lua_upvalueindex(2)),
                         .client = lua_touserdata(L, lua_upvalueindex(3)),
                         .passage = lua_touserdata(L, lua_upvalueindex(4))};
-    char group[API_WORD];
-    api_lua_name(call.row->group, group, sizeof group);
-    for (char *slash = group; (slash = strchr(slash, '/'));)
-        *slash = '.';
-    snprintf(call.op, sizeof call.op, "%s.%s.%s", call.product->name, group, call.row->name);
+    name_call(&call);
     if (strcmp(call.row->returns, "websocket") == 0)
         return failure_advise(L, "failed", call.op, "use the product's own command line for it",
                               "this endpoint talks over a WebSocket, which libcurl %s cannot do yet",

@@ -45,11 +45,18 @@ static int release(lua_State *L)
     return 0;
 }
 
+static void set_op(struct exchange *exchange, const char *op, size_t length)
+{
+    length = length < sizeof exchange->op ? length : sizeof exchange->op - 1;
+    memcpy(exchange->op, op, length);
+    exchange->op[length] = '\0';
+}
+
 struct exchange *exchange_open(lua_State *L, const char *op)
 {
     struct exchange *exchange = lua_newuserdatauv(L, sizeof *exchange, 0);
     *exchange = (struct exchange){.request = TRANSFER_REQUEST, .owned_file = -1};
-    snprintf(exchange->op, sizeof exchange->op, "%s", op);
+    set_op(exchange, op, strlen(op));
     exchange->request.op = exchange->op;
     exchange->request.retries = EXCHANGE_RETRIES;
     exchange->request.answers = exchange->answers;
@@ -66,10 +73,12 @@ struct exchange *exchange_open(lua_State *L, const char *op)
 
 void exchange_name(struct exchange *exchange, const char *op)
 {
-    struct buffer shown = {0};
-    transfer_show_url(buffer_text(&exchange->url), &shown);
-    snprintf(exchange->op, sizeof exchange->op, "%s %s", op, buffer_text(&shown));
-    buffer_free(&shown);
+    struct buffer name = {0};
+    buffer_append_text(&name, op);
+    buffer_append(&name, " ", 1);
+    transfer_show_url(buffer_text(&exchange->url), &name);
+    set_op(exchange, buffer_text(&name), name.length);
+    buffer_free(&name);
 }
 
 const char *exchange_copy(struct exchange *exchange, const char *text)
