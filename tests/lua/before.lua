@@ -80,6 +80,7 @@ tap.test("other secrets cannot be undone, and a password that is never given bac
     vault.auth.userpass.put_user("bob", { password = "nor-this-one-here", token_ttl = 90 })]]
   tap.equal({ made[3].before, made[3].way_back, made[3].diff }, { { word = "<secret>" }, json.null, json.null })
   tap.equal({ made[6].before, made[6].diff }, { { token_ttl = 60 }, "-token_ttl: 60\n+token_ttl: 90\n" })
+  tap.equal(made[6].way_back, json.null) -- nobody can give the old password back
   for _, word in ipairs { "%-engine", "never%-told", "nor%-this" } do tap.ok(not run.said:find(word), run.said) end
 end)
 
