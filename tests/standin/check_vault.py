@@ -214,7 +214,8 @@ def check_expiry(program):
         orphan = made(parent, {"policies": ["default"], "ttl": "1h", "no_parent": True})
         report(known(parent) and known(child), "a token and its child are known")
         ask(server.port, "POST", "/v1/auth/token/renew-self", {"increment": 1}, {"X-Vault-Token": parent})
-        report(until(lambda: not known(parent) and not known(child)), "renewed for one second it ends, and its child with it")
+        report(until(lambda: not known(parent) and not known(child)),
+               "renewed for one second it ends, and its child with it")
         report(known(orphan), "an orphan of it does not")
     finally:
         server.end()

@@ -4,7 +4,6 @@ token, rights, backend, lease and wrapping."""
 import threading
 import uuid
 
-import duration
 import policy
 import wrapping
 from auth import clean
@@ -33,7 +32,7 @@ DEFAULT_POLICY = "\n".join(
 
 
 class Request:
-    """One request; PATH without /v1/, and from the mount on without the mount's own (MOUNTED has all of it)."""
+    """One request; PATH without /v1/, for a backend without its mount's (WHOLE has all of it)."""
 
     def __init__(self, operation, path, data=None, token="", headers=None):
         self.operation, self.path, self.data = operation, path, data or {}
@@ -53,7 +52,7 @@ class Core:
     def __init__(self, root_token):
         self.lock, self.version = threading.RLock(), VERSION
         self.seal = Seal()
-        self.tokens, self.mounts, self.leases = Tokens(), [], {}
+        self.tokens, self.mounts = Tokens(), []
         self.policies = {"default": (DEFAULT_POLICY, policy.parse(DEFAULT_POLICY)),
                          "response-wrapping": wrapping.POLICY}
         self.mount("sys/", "system", System(self), "system endpoints used for control, policy and debugging")
@@ -89,18 +88,13 @@ class Core:
             rules += self.identity.filled_in(token.entity, parsed) if "{{" in text else parsed
         return policy.Rights(rules)
 
-    def sweep(self):
-        self.tokens.sweep()
-        for ident in [key for key, one in self.leases.items() if one.over]:
-            self.leases.pop(ident).end()
-
     # --- the way of a request --------------------------------------------------------------------
 
     def handle(self, request):
         """What comes out: an Answer or None; or a Failure."""
         with self.lock:
             self.seal.must_be_open()
-            self.sweep()
+            self.tokens.sweep()
             request.core = self
             if request.path.endswith("/") and request.operation == "update":
                 refuse("cannot write to a path ending in '/'")
@@ -169,7 +163,7 @@ class Core:
             raise Failure(404, f"no handler for route '{request.path}'")
         return inner.mount.backend.handle(inner)
 
-    # --- tokens and leases -----------------------------------------------------------------------
+    # --- tokens --------------------------------------------------------------------------------
 
     def log_in(self, request, answer):
         """A method has said who it is: the token for it."""
@@ -190,24 +184,3 @@ class Core:
                       cidrs=auth.cidrs, renewable=kind == "service", mount=mount, renew=auth.renew)
         self.tokens.add(token).start(term.ttl)
         auth.token = token
-
-    def lease(self, path, mount, ttl, renewable=True, end=lambda: None):
-        """A lease of a secret that is registered: sys/leases finds it."""
-        lease = Lease(f"{path}/{uuid.uuid4().hex[:24]}", Term(mount, ttl=ttl).ttl, renewable, mount, end)
-        self.leases[lease.id] = lease
-        return lease
-
-
-class Lease:
-    def __init__(self, ident, ttl, renewable, mount, end):
-        self.id, self.ttl, self.renewable, self.mount, self.end = ident, ttl, renewable, mount, end
-        self.issued, self.renewed = duration.now(), None
-        self.expires = self.issued + ttl
-
-    @property
-    def left(self):
-        return max(0, int(self.expires - duration.now()))
-
-    @property
-    def over(self):
-        return self.expires < duration.now()

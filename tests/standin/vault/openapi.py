@@ -56,7 +56,8 @@ def item(mount, path, name):
         found["x-vault-displayAttrs"] = path.about["display"]
     for method, operations in METHODS:
         if not path.about.get("hidden") and any(one in path.operations for one in operations):
-            body = {key: field for key, field in path.fields.items() if key not in within and not field.query and not field.undocumented}
+            body = {key: field for key, field in path.fields.items()
+                    if key not in within and not field.query and not field.undocumented}
             found[method] = operation(mount, path, method, body if method == "post" else {})
     return found
 

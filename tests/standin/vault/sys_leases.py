@@ -1,7 +1,8 @@
-"""Purpose: sys/leases: leases of secrets and of tokens looked up, renewed and revoked, one or all under a prefix."""
+"""Purpose: sys/leases: the leases of tokens, the only ones here, looked up, renewed and revoked, one or all under a
+prefix."""
 
 import duration
-from backend import Answer, Path, Secret, keys, strings
+from backend import Answer, Path, keys, strings
 from cubbyhole import children
 from failure import refuse
 from fields import Field
@@ -16,7 +17,8 @@ def paths():
              Path("leases/lookup", {"update": look_up}, strings("lease_id")),
              Path("leases/tidy", {"update": tidy}),
              Path("leases/count", {"read": count}, {**strings("type"), "include_child_namespaces": Field("bool")}),
-             Path("leases", {"read": list_type}, {**strings("type", "limit"), "include_child_namespaces": Field("bool")})]
+             Path("leases", {"read": list_type},
+                  {**strings("type", "limit"), "include_child_namespaces": Field("bool")})]
     for start in ("leases/", ""):
         found += [
             Path(start + "renew(/{url_lease_id+})?", {"update": renew}, renewal,
@@ -29,8 +31,8 @@ def paths():
 
 
 def everything(core):
-    """Leases by id: those of secrets and those of tokens."""
-    return {**core.leases, **{one.lease: one for one in core.tokens.by_id.values() if one.issued and one.accessor}}
+    """Tokens by the ids of their leases."""
+    return {one.lease: one for one in core.tokens.by_id.values() if one.issued and one.accessor}
 
 
 def found(request, given):
@@ -59,18 +61,10 @@ def renew(request, given):
         refuse("lease not found")
     if not lease.renewable:
         refuse("lease is not renewable")
-    if ident not in request.core.leases:
-        return request.core.token_mount.backend.renewed(lease.id, given["increment"])
-    lease.renewed = duration.now()
-    lease.expires = lease.renewed + (given["increment"] or lease.ttl)
-    return Answer(secret=Secret(int(lease.expires - lease.renewed), True, ident))
+    return request.core.token_mount.backend.renewed(lease.id, given["increment"])
 
 
 def end(core, ident):
-    lease = core.leases.pop(ident, None)
-    if lease:
-        lease.end()
-        return
     token = everything(core).get(ident)
     if token:
         core.tokens.revoke(token)

@@ -130,7 +130,7 @@ def disable(request, given):
     if mount and path.startswith(PROTECTED):
         refuse(f'cannot unmount "{path}"')
     if mount:
-        remove(request.core, mount)
+        request.core.mounts.remove(mount)
 
 
 def disable_auth(request, given):
@@ -140,13 +140,7 @@ def disable_auth(request, given):
     if mount:
         for token in [one for one in request.core.tokens.by_id.values() if one.mount is mount]:
             request.core.tokens.revoke(token)
-        remove(request.core, mount)
-
-
-def remove(core, mount):
-    core.mounts.remove(mount)
-    for ident in [key for key, one in core.leases.items() if one.mount is mount]:
-        core.leases.pop(ident).end()
+        request.core.mounts.remove(mount)
 
 
 def remount(request, given):

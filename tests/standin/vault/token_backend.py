@@ -302,7 +302,8 @@ class Creation:
         policies = data.get("policies")
         self.asked = [read_string(one) for one in ([policies] if isinstance(policies, str) else policies or [])]
         self.ident, self.kind, self.alias = string("id"), string("type"), string("entity_alias")
-        self.ttl, self.explicit, self.period = string("ttl") or string("lease"), string("explicit_max_ttl"), string("period")
+        self.ttl, self.explicit = string("ttl") or string("lease"), string("explicit_max_ttl")
+        self.period = string("period")
         self.name, self.uses = string("display_name"), read_int(data.get("num_uses"), "num_uses")
         self.no_parent, self.no_default = read_bool(data.get("no_parent")), read_bool(data.get("no_default_policy"))
         self.renewable = read_bool(data["renewable"]) if data.get("renewable") is not None else True
