@@ -65,7 +65,7 @@ def request_of(method, target, headers, raw):
                  "HEAD": "", "OPTIONS": ""}.get(method)
     if operation is None:
         raise Failure(405)
-    if method == "GET" and "help" in urllib.parse.parse_qs(parts.query):
+    if "help" in urllib.parse.parse_qs(parts.query):  # of whatever method
         operation = "help"
     if operation == "list":
         path += "" if path.endswith("/") else "/"
@@ -162,8 +162,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
             raise Failure(400)
         core, kind = self.core, "application/json"
         call = direct.PATHS.get(path[len("/v1/"):])
-        if call:
-            query = dict(urllib.parse.parse_qsl(urllib.parse.urlsplit(self.path).query, True))
+        query = dict(urllib.parse.parse_qsl(urllib.parse.urlsplit(self.path).query, True))
+        if call and "help" not in query:
             status, value = call(direct.Asked(core, self.command, raw, token_of(self.headers), query))
             return status, None if value is None else dumps(value) + "\n", kind
         request = request_of(self.command, self.path, self.headers, raw)

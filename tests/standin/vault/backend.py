@@ -59,9 +59,10 @@ class Backend:
         return "update" if path.exists(request, given) else "create"
 
     def handle(self, request):
-        path, captured = self.route(request.path)
         if request.operation == "help":
-            return Answer(raw=dumps(openapi.help_of(request.mount, path)))
+            asked = [self.route(request.path)[0]] if request.path else self.paths
+            return Answer(raw=dumps(openapi.help_of(request.mount, asked)))
+        path, captured = self.route(request.path)
         call = path.operations.get(request.operation)
         if not call:
             unsupported_operation()

@@ -18,18 +18,27 @@ def document(mounts, context=""):
                 paths[f"/{mount.path}{name}"] = item(mount, path, name)
     for name in sorted(paths):
         identify(name, paths[name], context)
+    return whole(paths)
+
+
+def whole(paths):
     return Ordered(openapi="3.0.2",
                    info=Ordered(title="HashiCorp Vault API", description="", version=VERSION.split("-")[0],
-                                license=Ordered(name="", url="")), paths=paths)
+                                license=Ordered(name="Mozilla Public License 2.0",
+                                                url="https://www.mozilla.org/en-US/MPL/2.0")), paths=paths)
 
 
-def help_of(mount, path):
-    """What ?help=1 answers: the document of the one path, below its mount; in words nothing."""
-    paths = {f"/{name}": item(mount, path, name) for name in templates(path)}
+def help_of(mount, asked):
+    """What ?help=1 answers: the document of the paths asked for, below their mount; in words nothing."""
+    paths = {f"/{name}": item(mount, path, name) for path in asked for name in templates(path)}
     for one in paths.values():
         for method, _ in METHODS:
-            one.get(method, {}).pop("operationId", None)
-    return Ordered(help="", openapi=Ordered(openapi="3.0.2", paths=paths), see_also=None)
+            if method in one:
+                del one[method]["operationId"]
+                one[method]["tags"] = [own_tag(mount)]
+                if not own_tag(mount):
+                    del one[method]["tags"]
+    return Ordered(help="", openapi=whole(paths), see_also=None)
 
 
 def templates(path):
@@ -95,6 +104,11 @@ def schema_of(field):
     if field.display:
         found["x-vault-displayAttrs"] = field.display
     return found
+
+
+def own_tag(mount):
+    """What a backend says of itself; the core adds what the others are."""
+    return {"system": None, "cubbyhole": None, "identity": "secrets"}.get(mount.kind, tag(mount))
 
 
 def tag(mount):

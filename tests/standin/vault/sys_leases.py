@@ -7,6 +7,9 @@ from cubbyhole import children
 from failure import refuse
 from fields import Field
 
+# The newer place of these paths, and the older.
+STARTS = ("leases/", "")
+
 
 def paths():
     named = {**strings("lease_id"), **strings("url_lease_id")}
@@ -19,15 +22,21 @@ def paths():
              Path("leases/count", {"read": count}, {**strings("type"), "include_child_namespaces": Field("bool")}),
              Path("leases", {"read": list_type},
                   {**strings("type", "limit"), "include_child_namespaces": Field("bool")})]
-    for start in ("leases/", ""):
+    for start in STARTS:
         found += [
-            Path(start + "renew(/{url_lease_id+})?", {"update": renew}, renewal,
-                 names=[start + "renew/{url_lease_id}", start + "renew"]),
+            Path(start + "renew(/{url_lease_id+})?", {"update": renew}, renewal, names=both("renew", "/{url_lease_id}")),
             Path(start + "revoke(/{url_lease_id+})?", {"update": revoke}, {**named, **sync},
-                 names=[start + "revoke/{url_lease_id}", start + "revoke"]),
-            Path(start + "revoke-force/{prefix+}", {"update": revoke_prefix}, strings("prefix")),
-            Path(start + "revoke-prefix/{prefix+}", {"update": revoke_prefix}, {**strings("prefix"), **sync})]
+                 names=both("revoke", "/{url_lease_id}")),
+            Path(start + "revoke-force/{prefix+}", {"update": revoke_prefix}, strings("prefix"),
+                 names=both("revoke-force/{prefix}")),
+            Path(start + "revoke-prefix/{prefix+}", {"update": revoke_prefix}, {**strings("prefix"), **sync},
+                 names=both("revoke-prefix/{prefix}"))]
     return found
+
+
+def both(name, rest=""):
+    """The names that documents give a path: old and new, with and without the rest."""
+    return [start + name + end for start in STARTS for end in ([rest, ""] if rest else [""])]
 
 
 def everything(core):
