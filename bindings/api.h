@@ -63,15 +63,16 @@ enum api_setting {
     API_QUERY,
     API_TIMEOUT, /* seconds or a duration */
     API_RETRIES,
-    API_HEADER,  /* sent with every request */
+    API_HEADER,   /* sent with every request */
+    API_WRAPPING, /* a header that makes the server put each answer into a token: a read then makes something */
     API_HEADERS, /* JSON object of them */
 };
 
 struct api_variable {
     const char *name; /* environment variable */
     enum api_setting setting;
-    const char *sent;   /* of API_QUERY: the parameter, of API_HEADER: the header that it becomes */
-    const char *option; /* of API_HEADER: its name in product{...} */
+    const char *sent;   /* of API_QUERY: the parameter, of a header its name */
+    const char *option; /* of a header: its name in product{...} */
 };
 
 /* What an error text means to the operator. */
@@ -168,6 +169,8 @@ struct api_client {
     size_t query_count;
     struct transfer_header headers[API_HEADERS_MOST];
     size_t header_count;
+    struct transfer_header
+        wrapping;        /* of calls that a script makes, not of what is looked up for it; no name: none */
     uint64_t timeout_ms; /* 0 = the usual */
     int retries;         /* below 0 = the usual */
     char **texts;        /* what it owns */

@@ -708,6 +708,18 @@ static void take_limits(struct call *call)
     request->retries = retries < 0 ? 0 : retries > 100 ? 100 : (unsigned)retries;
 }
 
+/* An answer that the server wraps into a token is a token made: such a read is a change. What a binding looks up for
+ * itself comes as it is. */
+static void take_wrapping(struct call *call)
+{
+    const struct transfer_header *wrapping = &call->client->wrapping;
+    if (!wrapping->name || call->passage)
+        return;
+    exchange_header(call->exchange, wrapping->name, wrapping->value, false);
+    if (call->judged.effect == API_READ)
+        call->judged.effect = API_CREATES;
+}
+
 /* [-0, +1, v] Makes the exchange and fills it in. Returns the path, escaped, without the query. */
 static const char *prepare(struct call *call)
 {
@@ -728,6 +740,7 @@ static const char *prepare(struct call *call)
     take_body(call);
     take_limits(call);
     take_answers(call);
+    take_wrapping(call);
     exchange_name(call->exchange, call->op);
     return path;
 }
@@ -795,10 +808,11 @@ void api_invoke(lua_State *L, int client, const struct api_row *row, int argumen
 
 bool api_try(lua_State *L, int client, const struct api_row *row, int arguments, struct api_passage *passage)
 {
-    insert_function(L, client, row, arguments, passage);
-    if (lua_pcall(L, arguments, 2, 0) == LUA_OK)
-        return true;
-    if (!failure_is(L, -1, "permission") && !failure_is(L, -1, "http"))
+    struct api_passage own = {0};
+    insert_function(L, client, row, arguments, passage ? passage : &own);
+    bool answered = lua_pcall(L, arguments, 2, 0) == LUA_OK;
+    buffer_free(&own.url);
+    if (!answered && !failure_is(L, -1, "permission") && !failure_is(L, -1, "http"))
         lua_error(L);
-    return false;
+    return answered;
 }

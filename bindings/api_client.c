@@ -177,6 +177,16 @@ static void set_header(struct api_client *client, const char *name, const char *
     client->header_count += at == client->header_count;
 }
 
+/* One that is the product's own. */
+static void set_product_header(struct api_client *client, const struct api_variable *variable,
+                               const char *value)
+{
+    if (variable->setting == API_WRAPPING)
+        client->wrapping = (struct transfer_header){.name = variable->sent, .value = own(client, value)};
+    else
+        set_header(client, variable->sent, value);
+}
+
 /* [-0, +0, v] {"Name": "value"} as VAULT_HEADERS has it. The names that are Vault's own cannot be set so. */
 static void set_headers(lua_State *L, struct api_client *client, const char *text, const char *from)
 {
@@ -273,7 +283,8 @@ static void take_variable(lua_State *L, struct api_client *client, const struct 
         client->retries = atoi(value);
         break;
     case API_HEADER:
-        set_header(client, variable->sent, value);
+    case API_WRAPPING:
+        set_product_header(client, variable, value);
         break;
     case API_HEADERS:
         set_headers(L, client, value, variable->name);
@@ -339,7 +350,7 @@ static void take_options(lua_State *L, struct api_client *client, int options, s
         if (value && variable->setting == API_QUERY)
             set_query(client, name, value);
         else if (value)
-            set_header(client, variable->sent, value);
+            set_product_header(client, variable, value);
     }
     set_address(client, address->text, address->tls);
     exchange->request.target = client->target;

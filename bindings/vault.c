@@ -24,7 +24,7 @@ static const struct api_variable environment[] = {
     {"VAULT_CLIENT_TIMEOUT", API_TIMEOUT, NULL, NULL},
     {"VAULT_MAX_RETRIES", API_RETRIES, NULL, NULL},
     {"VAULT_NAMESPACE", API_HEADER, "X-Vault-Namespace", "namespace"},
-    {"VAULT_WRAP_TTL", API_HEADER, "X-Vault-Wrap-TTL", "wrap_ttl"},
+    {"VAULT_WRAP_TTL", API_WRAPPING, "X-Vault-Wrap-TTL", "wrap_ttl"},
     {"VAULT_HEADERS", API_HEADERS, NULL, NULL},
     {0},
 };

@@ -39,8 +39,10 @@ end)
 tap.test("ACL policies, roles and tokens refer to each other by name", function()
   prove([[
     consul.present("acl policy", "mc", { Rules = 'key_prefix "" { policy = "read" }', Description = "ours" })
-    consul.present("acl role", "mc", { Policies = { "mc" }, ServiceIdentities = { { ServiceName = "b" }, { ServiceName = "a" } } })
-    consul.present("acl token", "]] .. ACCESSOR .. [[", { Description = "of the test", Policies = { "mc" }, Roles = { "mc" } })]], 3)
+    consul.present("acl role", "mc", { Policies = { "mc" },
+      ServiceIdentities = { { ServiceName = "b" }, { ServiceName = "a" } } })
+    consul.present("acl token", "]] .. ACCESSOR .. [[",
+      { Description = "of the test", Policies = { "mc" }, Roles = { "mc" } })]], 3)
   unneeded("acl-policy", "mc", { Description = "ours" })
   unneeded("acl role", "mc", { ServiceIdentities = { { ServiceName = "a" }, { ServiceName = "b" } } })
   unneeded("acl token", ACCESSOR, { Policies = { { Name = "mc" } } })
@@ -87,7 +89,8 @@ end)
 tap.test("intentions and prepared queries", function()
   prove([[
     consul.present("intention", "mc-web => mc-db", { Action = "allow", Description = "x" })
-    consul.present("prepared query", "mc-near", { Service = { Service = "mc", Tags = { "b", "a" } }, DNS = { TTL = "10s" } })]], 2)
+    consul.present("prepared query", "mc-near",
+      { Service = { Service = "mc", Tags = { "b", "a" } }, DNS = { TTL = "10s" } })]], 2)
   unneeded("intention", "mc-web=>mc-db", { Action = "allow" })
   unneeded("prepared query", "mc-near", { Service = { Tags = { "a", "b" } }, DNS = { TTL = 10 } })
   prove([[

@@ -280,7 +280,8 @@ tap.test("what holds one holds it as a secret", function()
     ["connect.read_ca_configuration"] = 1, ["operator.list_keyring_keys"] = 4, ["query.list_prepared_queries"] = 1,
     ["query.read_prepared_query"] = 1, ["query.explain_prepared_query"] = 1, ["snapshot.save_snapshot"] = 1,
     ["health.list_node_checks"] = 1, ["health.list_service_checks"] = 1, ["health.list_service_instances"] = 1,
-    ["health.list_checks_in_state"] = 1, ["internal.list_ui_nodes"] = 1, ["internal.read_ui_node"] = 1, ["query.execute_prepared_query"] = 1 } do
+    ["health.list_checks_in_state"] = 1, ["internal.list_ui_nodes"] = 1, ["internal.read_ui_node"] = 1,
+    ["query.execute_prepared_query"] = 1 } do
     local _, secrets = shown(answers[name], name)
     tap.ok(secrets >= least, name .. ": " .. secrets .. " secrets")
   end

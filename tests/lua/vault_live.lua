@@ -272,6 +272,21 @@ tap.test("a value that a server kept secret is not written down by a run that co
   tap.equal(run.stdout, "")
 end)
 
+tap.test("with wrapping each answer is a token made: --check predicts such a read, and what it looks up comes plain", function()
+  local before = #v.auth.token.list_token_accessors().data.keys
+  local env = { VAULT_WRAP_TTL = "5m", VAULT_TOKEN = server.token }
+  local out = ask(env, [[
+    vault.kv_v2.read_secret("wrapped")
+    vault.present("auth/token/roles/wrapped", { orphan = true })
+    vault.sys.put_acl_policy("default", { policy = "" })]], "--check", "--json")
+  local _, predicted = out:gsub('"status":"predicted"', "")
+  tap.equal(predicted, 3, out)
+  tap.equal(#v.auth.token.list_token_accessors().data.keys, before)
+  out = ask(env, [[print(vault.present("auth/token/roles/wrapped", { orphan = true }).changed)
+    print(vault.present("auth/token/roles/wrapped", { orphan = true }).changed)]])
+  tap.match(out, "true\nfalse")
+end)
+
 tap.test("sealed: its state is data, all else is refused with what to do; unsealed again, all is there", function()
   v.kv_v2.write_secret("before", { data = { x = "1" } })
   v.sys.seal()
