@@ -168,6 +168,14 @@ static bool sends_body(const struct transfer_request *request)
            strcmp(request->method, "POST") == 0;
 }
 
+/* Does it set nothing on its handle but what every request sets? */
+static bool is_plain(const struct transfer_request *request)
+{
+    const struct transfer_target *target = &request->target;
+    return !sends_body(request) && strcmp(request->method, "HEAD") != 0 && !target->unix_socket &&
+           !target->ca && !target->ca_path && !target->cert && !target->key && !target->user;
+}
+
 static void add_headers(struct transfer *transfer)
 {
     const struct transfer_request *request = transfer->request;
@@ -192,8 +200,8 @@ static void set_target(CURL *easy, const struct transfer_target *target, bool lo
 {
     if (target->unix_socket)
         curl_easy_setopt(easy, CURLOPT_UNIX_SOCKET_PATH, target->unix_socket);
-    if (target->unix_socket || loopback)
-        curl_easy_setopt(easy, CURLOPT_PROXY, ""); /* whatever the environment says */
+    /* No proxy for this machine, whatever the environment says. */
+    curl_easy_setopt(easy, CURLOPT_PROXY, target->unix_socket || loopback ? "" : NULL);
     if (target->ca)
         curl_easy_setopt(easy, CURLOPT_CAINFO, target->ca);
     if (target->ca_path)
@@ -295,6 +303,7 @@ struct transfer *transfer_new(struct transfers *transfers, const struct transfer
     transfer->url = url;
     transfer->request = request;
     transfer->answer = answer;
+    transfer->plain = is_plain(request);
     transfer->next = transfers->active;
     transfer->link = &transfers->active;
     if (transfer->next)
@@ -312,14 +321,27 @@ static void free_headers(struct curl_slist *headers)
     curl_slist_free_all(headers);
 }
 
+/* Keeps the handle for another request, without what this one set and others would not set again. To reset a plain one
+ * too would be a tenth of a request's work. */
+static void keep_handle(struct transfers *transfers, const struct transfer *transfer)
+{
+    CURL *easy = transfer->easy;
+    if (transfers->spare_count == SPARE_HANDLES) {
+        curl_easy_cleanup(easy);
+        return;
+    }
+    if (transfer->plain && transfer->done && transfer->result == CURLE_OK && !transfer->stream) {
+        curl_easy_setopt(easy, CURLOPT_HTTPHEADER, NULL);
+        curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, NULL);
+    } else
+        curl_easy_reset(easy);
+    transfers->spare[transfers->spare_count++] = easy;
+}
+
 void transfer_free(struct transfers *transfers, struct transfer *transfer)
 {
     curl_multi_remove_handle(transfers->multi, transfer->easy);
-    curl_easy_reset(transfer->easy);
-    if (transfers->spare_count < SPARE_HANDLES)
-        transfers->spare[transfers->spare_count++] = transfer->easy;
-    else
-        curl_easy_cleanup(transfer->easy);
+    keep_handle(transfers, transfer);
     free_headers(transfer->headers);
     curl_slist_free_all(transfer->connect_to);
     curl_url_cleanup(transfer->url);

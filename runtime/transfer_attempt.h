@@ -42,6 +42,7 @@ struct transfer {
     CURLU *url; /* server_name may stand in the place of the host */
     size_t header_bytes, body_bytes, body_sent;
     bool done, too_large;
+    bool plain;                     /* its handle can be used again as it is */
     struct transfer_stream *stream; /* whose body it is, or NULL */
     int write_error;
     CURLcode result;

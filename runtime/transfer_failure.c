@@ -34,6 +34,7 @@ static bool look_run(struct look *look, struct transfers *transfers, long versio
     look->transfer = transfer_new(transfers, &look->request, &look->answer, &ignored);
     if (!look->transfer)
         return false;
+    look->transfer->plain = false;
     curl_easy_setopt(look->transfer->easy, CURLOPT_CONNECT_ONLY, 1L);
     curl_easy_setopt(look->transfer->easy, CURLOPT_CERTINFO, 1L);
     curl_easy_setopt(look->transfer->easy, CURLOPT_SSLVERSION, version);

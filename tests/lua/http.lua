@@ -101,6 +101,24 @@ tap.test("connections are kept", function()
   tap.equal(server:seen().connections, before)
 end)
 
+tap.test("a request leaves nothing to the next", function()
+  local kinds = {
+    function() http.get(url .. "/echo", { user = "me", password = "hunter22", headers = { ["X-A"] = "1" } }) end,
+    function() http.put(url .. "/echo", { body = "text", headers = { ["Content-Type"] = "text/x" } }) end,
+    function() http.post(url .. "/echo", { json = { 1 } }) end,
+    function() http.delete(url .. "/echo") end,
+    function() http.head(url .. "/echo") end,
+    function() http.get(url .. "/status/500", { ok = 500 }) end,
+    function() tap.raises("unreachable", http.get, url .. "/reset", { retries = 0 }) end,
+    function() tap.raises("timeout", http.get, url .. "/slow/5", { timeout = "50ms" }) end,
+  }
+  local plain = http.get(url .. "/echo").body
+  for i, ask in ipairs(kinds) do
+    ask()
+    tap.equal(http.get(url .. "/echo").body, plain, "after kind " .. i)
+  end
+end)
+
 tap.test("a kept connection that the server ends costs nothing and is not used again", function()
   local before = server:seen().connections
   for _ = 1, 3 do
