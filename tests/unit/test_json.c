@@ -216,6 +216,10 @@ static void test_integers_are_exact(void **state)
 {
     lua_State *L = ((struct world *)*state)->L;
     assert_stays(L, "0");
+    assert_stays(L, "-1");
+    assert_stays(L, "999999999999999999");
+    assert_stays(L, "-99999999999999999");
+    assert_stays(L, "-999999999999999999");
     assert_stays(L, "1600000000000000001");
     assert_stays(L, "9223372036854775807");
     assert_stays(L, "-9223372036854775808");
@@ -343,6 +347,23 @@ static void test_text_is_refused(void **state)
     REFUSED(L, "\"a\nb\"", "line 1, column 3: lexical error: invalid character inside string.");
     assert_stays(L, "\"\\\\ud800\"");
     assert_becomes(L, "\"\\\\\\u0041\"", "\"\\\\A\"");
+}
+
+/* Plain text is looked at eight bytes at a time. */
+static void test_bad_bytes_are_found_wherever_they_are(void **state)
+{
+    lua_State *L = ((struct world *)*state)->L;
+    for (int before = 0; before < 24; before++) {
+        char text[64], wanted[64];
+        int length = snprintf(text, sizeof text, "\"%*s\xDC 12345678\"", before, "");
+        snprintf(wanted, sizeof wanted, "line 1, column %d: invalid UTF-8", before + 2);
+        assert_refused(L, text, (size_t)length, wanted);
+        length = snprintf(text, sizeof text, "\"%*s\\udfff 12345678\"", before, "");
+        snprintf(wanted, sizeof wanted, "line 1, column %d: half of a surrogate pair", before + 2);
+        assert_refused(L, text, (size_t)length, wanted);
+        snprintf(text, sizeof text, "\"%*s\xC3\xA9\\\\\xF0\x9F\x98\x80 12345678\"", before, "");
+        assert_stays(L, text);
+    }
 }
 
 static void test_other_grammars_are_refused(void **state)
@@ -522,6 +543,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_containers, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_strings, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_text_is_refused, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_bad_bytes_are_found_wherever_they_are, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_other_grammars_are_refused, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_depth_is_capped, set_up, tear_down),
         cmocka_unit_test(test_every_allocation_may_fail),
