@@ -7,8 +7,8 @@ local cluster = require "cluster"
 local servers = require "server"
 
 -- Only the test writes then: servers write no coordinates of their own, and there is no Nomad.
-local _ <close> = cluster.configured 'sync_coordinate_interval_min = "1h"\nenable_debug = true\n'
-local _ <close> = cluster.alone()
+cluster.configure 'sync_coordinate_interval_min = "1h"\nenable_debug = true\n'
+cluster.alone()
 local c = cluster.client "management"
 local VERSION = { 1, 8, 7 }
 
@@ -40,6 +40,10 @@ local KNOWN = { -- what no answer may show
 
 local made = {}
 
+-- First, for servers write it in their own time.
+c.coordinate.update_coordinate { Node = "srv1",
+  Coord = { Vec = { 0, 0, 0, 0, 0, 0, 0, 0 }, Error = 1.5, Adjustment = 0, Height = 1e-5 } }
+
 local function make_acls()
   made.policy = c.acl.create_acl_policy { Name = "mb-policy", Rules = 'key_prefix "" { policy = "read" }' }
   made.role = c.acl.create_acl_role { Name = "mb-role", Policies = { { Name = "mb-policy" } } }
@@ -52,7 +56,10 @@ end
 local function make_services()
   local http = { Interval = "1h", HTTP = "http://192.0.2.1/",
     Header = { Authorization = { KNOWN["the token that a check sends"] } } }
-  c.agent.register_service { Name = "mb-web", Port = 80, Check = http, Connect = { SidecarService = { Port = 8081 } } }
+  -- No checks that the agent makes itself: it would write what they find.
+  c.agent.register_service { Name = "mb-web", Port = 80, Check = { TTL = "1h" } }
+  c.agent.register_service { Name = "mb-proxy", Kind = "connect-proxy", Port = 8081,
+    Proxy = { DestinationServiceName = "mb-web" } }
   c.agent.register_service { Name = "mb-ingress", Kind = "ingress-gateway", Port = 8443 }
   c.catalog.register_entity { Node = "mb-printer", Address = "192.0.2.9", Service = { Service = "mb-print" },
     Check = { Name = "mb-http", Status = "passing", ServiceID = "mb-print", Definition = http } }
@@ -72,8 +79,6 @@ local function make_others()
     Service = { Service = "mb-print" } }
   made.session = c.session.create_session { Name = "mb" }
   c.event.fire_event("mb", { body = "x" })
-  c.coordinate.update_coordinate { Node = "srv1",
-    Coord = { Vec = { 0, 0, 0, 0, 0, 0, 0, 0 }, Error = 1.5, Adjustment = 0, Height = 1e-5 } }
   wait { function()
     return #c.catalog.list_service_nodes "mb-ingress" > 0 and #c.event.list_events() > 0 and
       c.coordinate.read_coordinates "srv1" ~= nil

@@ -1,17 +1,21 @@
--- The Consul of a lab with ACLs, asked from outside. A suite that uses it has "-- lab: --acls srv1" among its first lines.
+-- The Consul of a lab with ACLs, asked from outside: a fresh server for each suite. One that uses it has
+-- "-- lab: --acls srv1" among its first lines.
 --
 --   local cluster = require "cluster"
 --   cluster.address                                -- "10.213.77.2:8500"
 --   cluster.client "read-only"                     -- consul{} with that token of the lab; without a name: with none
 --   cluster.moonbook{ "-e", chunk, token = "read-only", env = {...} }  -- the program, in an environment of its own
---   local _ <close> = cluster.configured(text)     -- the server with this configuration beside its own, until the end
---   local _ <close> = cluster.alone()              -- nothing changes what the server keeps but the test, until the end
+--   cluster.configure(text)                        -- the server with this configuration beside its own
+--   cluster.alone()                                -- nothing changes what the server keeps but the test
 --   cluster.state()                                -- all that the server keeps, as lines; see lab.difference
 --   cluster.raft_index()                           -- of the last entry of its log: each write is one
 local lab = require "lab"
 local servers = require "server"
 
 local M = { address = lab.server() .. ":8500", server = lab.at "srv1" }
+local USED = "/run/moonbook-used" -- by a suite before this one
+if M.server:read(USED) then lab.fresh "srv1" end
+M.server:write(USED, "")
 local URL = "http://" .. M.address .. "/v1/"
 
 function M.client(name)
@@ -47,35 +51,26 @@ local function ask(path)
   return answer.status == 200 and answer.json or nil
 end
 
-local function closing(fn) return setmetatable({}, { __close = fn }) end
-
 -- ---- the server's configuration ----
 
 local CONFIG = "/etc/consul.d/test.hcl"
 
--- Waits for a leader that takes writes: a server that has begun anew has to be elected first.
+-- Waits for a leader that has taken up all its work: only then it answers consistent reads.
 local function restart()
   M.server:sh "systemctl reset-failed consul; systemctl restart consul"
   wait { function()
-    return ask "status/leader" ~= "" and ask "catalog/nodes"
+    return ask "status/leader" ~= "" and ask "catalog/nodes?consistent"
   end, every = "100ms", timeout = "30s", what = "Consul's leader" }
 end
 
-function M.configured(text)
+function M.configure(text)
   M.server:write(CONFIG, text)
   M.server:sh("chown consul:consul " .. CONFIG)
   restart()
-  return closing(function()
-    M.server:sh("rm -f " .. CONFIG)
-    restart()
-  end)
 end
 
--- Without Nomad, which keeps its services and their checks there: then only a test changes what is there.
-function M.alone()
-  M.server:sh "systemctl stop nomad; systemctl reset-failed nomad"
-  return closing(function() M.server:sh "systemctl start nomad" end)
-end
+-- Without Nomad, which keeps its services and their checks there.
+function M.alone() M.server:sh "systemctl stop nomad; systemctl reset-failed nomad" end
 
 -- ---- what it keeps ----
 

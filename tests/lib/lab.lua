@@ -58,6 +58,9 @@ function lab.host(name)
   return self
 end
 
+-- A server of the cluster begins anew, with the tokens that it had.
+function lab.fresh(name) call("reset", name) end
+
 -- Makes it fresh again: a new disk, forgotten by the cluster, moonbook installed by `make install`, and the
 -- configuration for this host in /root/lab.
 function lab:reset()
@@ -232,7 +235,11 @@ function lab.fingerprint(which) return call("fingerprint", which) end
 function lab.server() return call("address", "srv1") end
 
 -- The secret of a token of a cluster with ACLs: "management", "agent", "nomad", "read-only".
-function lab.token(name) return call("token", name) end
+local tokens = {}
+function lab.token(name)
+  tokens[name] = tokens[name] or call("token", name)
+  return tokens[name]
+end
 
 -- How many requests the repository was asked so far, by one address or by all, and the lines of its log.
 function lab.requests(address)
