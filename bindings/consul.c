@@ -146,8 +146,10 @@ static const struct binding_function functions[] = {
 
 const struct binding_module consul_module = {
     .name = "consul",
-    .about = "Consul's HTTP API: consul.group.name(path parameters..., {options}) -> answer, {index=, "
-             "status=, headers=}.",
+    .about =
+        "Consul's HTTP API: consul.group.name(path parameters..., {options}) -> answer, {index=, "
+        "status=, headers=}. Where nothing is found because the token may not see it, a warning says so, "
+        "once for each function.",
     .functions = functions,
     .open = consul_open,
     .api = &consul_product,

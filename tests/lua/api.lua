@@ -93,7 +93,7 @@ tap.test("a list that the token may not see is told from an empty one", function
   end
   local asked = #server:seen().requests
   local newer = 'for _ = 1, 2 do consul.catalog.list_service_nodes "%s" end'
-  tap.equal(ask("good-token", newer:format "shown"), "")
+  tap.ok(not ask("good-token", newer:format "shown"):find "nothing was found")
   local text = ask("good-token", newer:format "hidden")
   tap.match(text, "the token from CONSUL_HTTP_TOKEN does not show what needs service:read and node:read")
   tap.equal(select(2, text:gsub("nothing was found", "")), 1)
