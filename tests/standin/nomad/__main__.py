@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 """Purpose: a stand-in for the program `nomad`, for tests on machines that have none: the agent's life
-under systemd, its entries in Consul, its servers and clients, and its HTTP API. It runs no jobs."""
+under systemd, its entries in Consul, its servers and clients, and its HTTP API. Its jobs are placed and said to run;
+no task is started."""
 
 import sys
 

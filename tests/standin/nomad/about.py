@@ -5,26 +5,8 @@ import json
 import os
 import shutil
 import time
-import uuid
 
 from release import VERSION
-
-NAMESPACES = [{"CreateIndex": 1, "Description": "Default shared namespace",
-               "Hash": "C7UbjDwBK0dK8wQq7Izg7SJIzaV+lIo2X7wRtzY3pSw=", "ModifyIndex": 1, "Name": "default", "Quota": ""}]
-AUTOPILOT = {"LastContactThreshold": "200ms", "ServerStabilizationTime": "10s", "CleanupDeadServers": True,
-             "MaxTrailingLogs": 250, "MinQuorum": 0, "EnableRedundancyZones": False, "DisableUpgradeMigration": False,
-             "EnableCustomUpgrades": False, "CreateIndex": 4, "ModifyIndex": 4}
-
-
-def made_id(seed):
-    return str(uuid.uuid5(uuid.NAMESPACE_OID, seed))
-
-
-def scheduler(index):
-    return {"Index": index, "KnownLeader": True, "LastContact": 0, "SchedulerConfig": {
-        "CreateIndex": index, "ModifyIndex": index, "MemoryOversubscriptionEnabled": False,
-        "PreemptionConfig": {"BatchSchedulerEnabled": False, "ServiceSchedulerEnabled": False,
-                             "SystemSchedulerEnabled": True}, "SchedulerAlgorithm": "binpack"}}
 
 
 def member(agent):
@@ -110,6 +92,7 @@ def agent_configuration(settings):
                             "CAFile": settings.tls.get("ca_file", ""), "CertFile": settings.tls.get("cert_file", ""),
                             "KeyFile": settings.tls.get("key_file", "")}
     config["Version"]["Version"] = VERSION
+    config["ACL"]["Enabled"] = settings.acls
     return config
 
 

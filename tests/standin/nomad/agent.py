@@ -23,7 +23,7 @@ class Agent:
         self.settings = settings
         self.stop = threading.Event()
         self.consul = Consul(settings)
-        self.cluster = Cluster() if settings.is_server else None
+        self.cluster = Cluster(settings.region, settings.acls) if settings.is_server else None
         self.client = None
         self.node_id = None
         self.listeners = []

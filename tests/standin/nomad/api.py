@@ -1,6 +1,7 @@
-"""Purpose: the HTTP API: a table of endpoints, answered here or handed on to a server, with the status
-codes, headers and texts of the real one."""
+"""Purpose: the HTTP API: which function answers where, here or on a server, and the answer's status, headers and
+bytes as the real one sends them."""
 
+import contextlib
 import http.server
 import json
 import re
@@ -10,166 +11,38 @@ import traceback
 import urllib.parse
 
 import about
+import api_acl
+import api_cluster
+import api_jobs
+import events
 from client import NoServer
-from cluster import NotFound
-from node import stub
-
-TEXT = "text/plain; charset=utf-8"
-NO_INDEX = None
+from request import NOTHING, TEXT, Refused, Request
+from store import Failed, NotFound
+from variables import Conflict
 
 
-class Refused(Exception):
-    def __init__(self, status, text):
-        super().__init__(text)
-        self.status = status
+# --- what every agent answers itself ----------------------------------------------------------------------
 
-
-class Request:
-    def __init__(self, agent, method, target, body):
-        self.agent, self.method, self.target, self.body = agent, method, target, body
-        parts = urllib.parse.urlsplit(target)
-        self.path = urllib.parse.unquote(parts.path)
-        self.query = dict(urllib.parse.parse_qsl(parts.query, keep_blank_values=True))
-        self.arguments = ()
-        # The index that the answer's headers tell: the server's whole one after a change.
-        self.index = NO_INDEX
-        self.known_leader = True
-
-    @property
-    def cluster(self):
-        return self.agent.cluster
-
-    def json(self):
-        try:
-            return json.loads(self.body or b"{}")
-        except ValueError:
-            raise Refused(400, json_complaint(self.body.decode(errors="replace"))) from None
-
-    def table(self, name):
-        """A read of table NAME, which may wait for a change of it."""
-        if "index" in self.query:
-            self.cluster.wait(name, int(self.query["index"] or 0), seconds(self.query.get("wait", "5m")))
-        self.index = self.cluster.table_index(name)
-
-    def wrote(self, index):
-        self.index, self.known_leader = index, False
-
-
-def json_complaint(text):
-    bad = re.match(r'\s*\{\s*([^"}\s])', text)
-    if bad:
-        return f"invalid character '{bad[1]}' looking for beginning of object key string"
-    return "unexpected end of JSON input" if not text.strip() else f"invalid character '{text.strip()[0]}' looking for beginning of value"
-
-
-def seconds(text):
-    units = {"ms": 0.001, "s": 1, "m": 60, "h": 3600}
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)(ms|s|m|h)", text)
-    if not found:
-        raise Refused(400, "Invalid wait time")
-    return min(float(found[1]) * units[found[2]], 600)
-
-
-# --- nodes ------------------------------------------------------------------------------------
-
-def list_nodes(request):
-    request.table("nodes")
-    prefix = request.query.get("prefix", "")
-    with request.cluster.changed:
-        return [stub(node) for key, node in sorted(request.cluster.nodes.items()) if key.startswith(prefix)]
-
-
-def full_id(what, value):
-    if len(value) != 36:
-        raise Refused(500, f"{what} lookup failed: index error: UUID must be 36 characters")
-    return value
-
-
-def one_node(request, node_id):
-    full_id("node", node_id)
-    request.table("nodes")
-    return request.cluster.find(node_id)
-
-
-def node_allocations(request, node_id):
-    request.table("allocs")
-    return []
-
-
-def node_eligibility(request, node_id):
-    told = request.json()
-    if told.get("Eligibility") not in ("eligible", "ineligible"):
-        raise Refused(400, f'invalid scheduling eligibility "{told.get("Eligibility", "")}"')
-    index = request.cluster.eligibility(full_id("node", node_id), told["Eligibility"])
-    request.wrote(index)
-    return {"EvalCreateIndex": 0, "EvalIDs": None, "Index": index, "NodeModifyIndex": 0}
-
-
-def node_drain(request, node_id):
-    told = request.json()
-    index = request.cluster.drain(full_id("node", node_id), told.get("DrainSpec"), told.get("MarkEligible"))
-    request.wrote(index)
-    return {"EvalCreateIndex": 0, "EvalIDs": None, "Index": index, "NodeModifyIndex": index}
-
-
-def node_purge(request, node_id):
-    index = request.cluster.purge(full_id("node", node_id))
-    request.wrote(index)
-    return {"EvalCreateIndex": 0, "EvalIDs": None, "HeartbeatTTL": 0, "Index": index, "NodeModifyIndex": index}
-
-
-# --- what runs: nothing does ------------------------------------------------------------------
-
-def empty(table):
-    def listing(request):
-        request.table(table)
-        return []
-    return listing
-
-
-def missing(what, text, is_uuid=True):
-    def lookup(request, key, *_):
-        if is_uuid:
-            full_id(what, key)
-        request.table(what)
-        raise NotFound(text)
-    return lookup
-
-
-def put_job(request):
-    job = request.json().get("Job")
-    if not job:
-        raise Refused(400, "Job must be specified" if job is None else "Job ID hasn't been provided")
-    raise Refused(500, "the stand-in runs no jobs")
-
-
-def delete_job(request, job_id):
-    with request.cluster.changed:
-        index = request.cluster.touch("jobs")
-    request.wrote(index)
-    return {"EvalCreateIndex": index, "EvalID": about.made_id(f"{job_id}{index}"), "Index": index,
-            "JobModifyIndex": index, "KnownLeader": False, "LastContact": 0, "VolumeEvalID": "", "VolumeEvalIndex": 0}
-
-
-def search(request):
-    told = request.json()
-    kinds = [told["Context"]] if told.get("Context") not in (None, "", "all") else ["jobs", "nodes"]
-    request.table("nodes")
-    found = {kind: None for kind in kinds}
-    if "nodes" in kinds:
-        found["nodes"] = [key for key in request.cluster.nodes if key.startswith(told.get("Prefix", ""))] or None
-    return {"Index": request.index, "KnownLeader": True, "LastContact": 0, "Matches": found,
-            "Truncations": {kind: False for kind in kinds}}
-
-
-# --- agents and servers -----------------------------------------------------------------------
-
-def leader(request):
-    return "%s:%s" % request.agent.settings.advertise("rpc")
+def agent_self(request):
+    request.need_area("agent", "read")
+    return about.agent_self(request.agent)
 
 
 def agent_servers(request):
-    return request.agent.client.servers if request.agent.client else [leader(request)]
+    request.need_area("agent", "read")
+    return request.agent.client.servers if request.agent.client else [api_cluster.leader(request)]
+
+
+def agent_host(request):
+    if not request.cluster or not request.cluster.tokens:  # only with enable_debug
+        raise Refused(403, "Permission denied")
+    request.need_area("agent", "read")
+    return {"AgentID": request.agent.settings.name, "HostData": None}
+
+
+def client_stats(request):
+    request.need_area("node", "read")
+    return about.client_stats(request.agent)
 
 
 def agent_health(request):
@@ -187,26 +60,8 @@ def agent_health(request):
     return told
 
 
-def acl_off(request, *_):
-    raise Refused(400, "ACL support disabled")
-
-
-def old_raft(request):
-    raise Refused(500, "all servers must have raft_protocol set to 3 or higher to use this endpoint")
-
-
-def scheduler(request):
-    request.table("scheduler")
-    return about.scheduler(request.index)
-
-
-def namespaces(request):
-    request.table("namespaces")
-    return about.NAMESPACES
-
-
-def nothing(request):
-    return b""
+def unknown_allocation(request, allocation):
+    raise Refused(404, f'Unknown allocation "{allocation}"')
 
 
 def rpc_register(request):
@@ -218,45 +73,19 @@ def rpc_heartbeat(request):
     return request.cluster.heartbeat(told["ID"], told["Status"])
 
 
-# Path, {method: function}; HERE is answered by every agent itself, the rest by a server.
+# Path, {method: function}.
 HERE = [
-    (r"agent/self", {"GET": lambda request: about.agent_self(request.agent)}),
+    (r"agent/self", {"GET": agent_self}),
     (r"agent/servers", {"GET": agent_servers}),
     (r"agent/health", {"GET": agent_health}),
+    (r"agent/host", {"GET": agent_host}),
     (r"metrics", {"GET": lambda request: about.metrics(request.agent)}),
-    (r"client/stats", {"GET": lambda request: about.client_stats(request.agent)}),
+    (r"client/stats", {"GET": client_stats}),
+    (r"client/gc", {"GET": lambda request: NOTHING}),
+    (r"client/allocation/([^/]+)/stats", {"GET": unknown_allocation}),
+    (r"client/fs/\w+/([^/]+)", {"GET": unknown_allocation}),
 ]
-SERVER = [
-    (r"status/leader", {"GET": leader}),
-    (r"status/peers", {"GET": lambda request: [leader(request)]}),
-    (r"regions", {"GET": lambda request: [request.agent.settings.region]}),
-    (r"agent/members", {"GET": lambda request: about.members(request.agent)}),
-    (r"nodes", {"GET": list_nodes}),
-    (r"node/([^/]+)", {"GET": one_node}),
-    (r"node/([^/]+)/allocations", {"GET": node_allocations}),
-    (r"node/([^/]+)/eligibility", {"POST": node_eligibility, "PUT": node_eligibility}),
-    (r"node/([^/]+)/drain", {"POST": node_drain, "PUT": node_drain}),
-    (r"node/([^/]+)/purge", {"POST": node_purge, "PUT": node_purge}),
-    (r"jobs", {"GET": empty("jobs"), "PUT": put_job, "POST": put_job}),
-    (r"job/([^/]+)", {"GET": missing("job", "job not found", False), "DELETE": delete_job}),
-    (r"evaluations", {"GET": empty("evals")}),
-    (r"evaluation/([^/]+)", {"GET": missing("eval", "eval not found")}),
-    (r"allocations", {"GET": empty("allocs")}),
-    (r"allocation/([^/]+)", {"GET": missing("alloc", "alloc not found")}),
-    (r"deployments", {"GET": empty("deployment")}),
-    (r"deployment/([^/]+)", {"GET": missing("deployment", "deployment not found")}),
-    (r"namespaces", {"GET": namespaces}),
-    (r"plugins", {"GET": empty("csi_plugins")}),
-    (r"volumes", {"GET": empty("csi_volumes")}),
-    (r"scaling/policies", {"GET": empty("scaling_policy")}),
-    (r"search", {"POST": search, "PUT": search}),
-    (r"system/gc", {"PUT": nothing, "POST": nothing}),
-    (r"acl/(?:policies|tokens|token/.+|policy/.+|roles)", {"GET": acl_off, "PUT": acl_off, "POST": acl_off, "DELETE": acl_off}),
-    (r"operator/raft/configuration", {"GET": lambda request: about.raft(request.agent)}),
-    (r"operator/autopilot/configuration", {"GET": lambda request: about.AUTOPILOT}),
-    (r"operator/autopilot/health", {"GET": old_raft}),
-    (r"operator/scheduler/configuration", {"GET": scheduler}),
-]
+SERVER = api_jobs.ROUTES + api_acl.ROUTES + api_cluster.ROUTES
 RPC = [
     (r"register", {"POST": rpc_register}),
     (r"heartbeat", {"POST": rpc_heartbeat}),
@@ -285,31 +114,47 @@ def answer(request):
 
 def call(request, methods, arguments):
     if request.method not in methods:
-        return 405, {"Content-Type": TEXT}, b"Invalid method"
+        return methods.get("otherwise", 405), {"Content-Type": TEXT}, b"Invalid method"
     try:
-        value = methods[request.method](request, *arguments)
+        # A change is whole before another one begins; a blocking query lets go of the lock while it waits.
+        with request.cluster.changed if request.cluster else contextlib.nullcontext():
+            request.check()
+            value = methods[request.method](request, *arguments)
+            text = value if value is NOTHING else shown(request, value)
     except Refused as refused:
-        return refused.status, {"Content-Type": TEXT}, str(refused).encode()
+        return refused.status, {"Content-Type": refused.content_type}, str(refused).encode()
+    except Failed as failed:
+        return failed.status, {"Content-Type": TEXT}, str(failed).encode()
     except NotFound as error:
         return 404, {**index_headers(request), "Content-Type": TEXT}, str(error).encode()
-    if value == b"":
-        return 200, {}, b""
-    return 200, {**index_headers(request), "Content-Type": "application/json"}, \
-        json.dumps(value, separators=(",", ":")).encode()
+    except Conflict as conflict:
+        request.index = conflict.found["ModifyIndex"]
+        return 409, {**index_headers(request), "Content-Type": "application/json"}, shown(request, conflict.found)
+    except api_cluster.NoContent:
+        return 204, index_headers(request), b""
+    if text is NOTHING:
+        return 200, index_headers(request), b""
+    return 200, {**index_headers(request), "Content-Type": "application/json"}, text
+
+
+def shown(request, value):
+    if "pretty" in request.query and request.query["pretty"] != "0":
+        return json.dumps(value, indent=4).encode() + b"\n"
+    return json.dumps(value, separators=(",", ":")).encode()
 
 
 def index_headers(request):
-    if request.index is NO_INDEX:
+    if request.index is None:
         return {}
     headers = {"X-Nomad-Index": str(request.index)}
-    if request.known_leader:
-        headers |= {"X-Nomad-Knownleader": "true", "X-Nomad-Lastcontact": "0"}
+    if request.known_leader is not None:
+        headers |= {"X-Nomad-Knownleader": str(request.known_leader).lower(), "X-Nomad-Lastcontact": "0"}
     return headers
 
 
 def hand_on(request):
     try:
-        status, headers, body = request.agent.client.forward(request.method, request.target, request.body)
+        status, headers, body = request.agent.client.forward(request.method, request.target, request.body, request.token)
     except NoServer as error:
         return 500, {"Content-Type": TEXT}, str(error).encode()
     kept = {key: value for key, value in headers.items() if key == "Content-Type" or key.startswith("X-Nomad-")}
@@ -323,19 +168,44 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def reply(self):
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        request = Request(self.agent, self.command, self.path, body, self.headers.get("X-Nomad-Token", ""))
         try:
-            status, headers, text = answer(Request(self.agent, self.command, self.path, body))
+            if request.path == "/v1/event/stream" and request.cluster and request.method == "GET":
+                return self.stream(request)
+            status, headers, text = answer(request)
         except Exception:  # a fault of the stand-in: say it to the caller and in the journal
             traceback.print_exc()
             status, headers, text = 500, {"Content-Type": TEXT}, b"the stand-in failed, see its log"
+        return self.send(status, headers, text)
+
+    def send(self, status, headers, text):
         self.send_response(status)
         for name, value in headers.items():
             self.send_header(name, value)
-        self.send_header("Content-Length", str(len(text)))
+        if status != 204:
+            self.send_header("Content-Length", str(len(text)))
         self.end_headers()
         self.wfile.write(text)
 
-    do_GET = do_PUT = do_POST = do_DELETE = reply
+    def stream(self, request):
+        """Lines until the caller goes away."""
+        queries = urllib.parse.parse_qs(urllib.parse.urlsplit(request.target).query).get("topic", [])
+        try:
+            lines = events.stream(request, queries)
+        except Refused as refused:
+            return self.send(refused.status, {"Content-Type": refused.content_type}, str(refused).encode())
+        self.close_connection = True
+        self.send_response(200)
+        for name, value in (("Cache-Control", "no-cache"), ("Content-Type", "application/json"),
+                            ("Transfer-Encoding", "chunked")):
+            self.send_header(name, value)
+        self.end_headers()
+        with contextlib.suppress(OSError):
+            for line in lines:
+                self.wfile.write(f"{len(line.encode()):x}\r\n{line}\r\n".encode())
+        return None
+
+    do_GET = do_PUT = do_POST = do_DELETE = do_PATCH = reply
 
     def log_message(self, *_):
         """Requests are not logged: Nomad does so at its debug level only."""

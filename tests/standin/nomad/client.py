@@ -34,11 +34,12 @@ class Client:
             except (OSError, ValueError) as error:
                 log.error("client", "error discovering nomad servers", error=error)
 
-    def forward(self, method, path, body=b"", timeout=330):
+    def forward(self, method, path, body=b"", token="", timeout=630):
         """One request to the first server that answers: (status, headers, body)."""
         failure = "no servers"
         for server in list(self.servers):
-            request = urllib.request.Request(f"http://{server}{path}", data=body or None, method=method)
+            request = urllib.request.Request(f"http://{server}{path}", data=body or None, method=method,
+                                             headers={"X-Nomad-Token": token} if token else {})
             try:
                 with NO_PROXY.open(request, timeout=timeout) as answer:
                     return answer.status, answer.headers, answer.read()

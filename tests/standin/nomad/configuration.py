@@ -82,6 +82,7 @@ class Settings:
         self.bind = raw.get("bind_addr", "0.0.0.0")
         self.is_server = bool(self.server.get("enabled"))
         self.is_client = bool(self.client.get("enabled"))
+        self.acls = bool(self.block("acl").get("enabled"))
 
     def block(self, name):
         value = self.raw.get(name)

@@ -58,13 +58,22 @@ def tokens(text):
             raise Error(f"At {line}:{at - start + 1}: illegal character: {text[at]!r}")
         kind = match.lastgroup if match.lastgroup not in ("mark", "text") else "heredoc"
         if kind != "space":
-            value = match["text"] + "\n" if kind == "heredoc" else match[0]
+            value = heredoc(match) if kind == "heredoc" else match[0]
             yield kind, value, line, at - start + 1
         if "\n" in match[0]:
             line += match[0].count("\n")
             start = at + match[0].rindex("\n") + 1
         at = match.end()
     yield "end", "", line, at - start + 1
+
+
+def heredoc(match):
+    """The text of a here-document; of one that begins with <<- without what all its lines are indented by."""
+    lines = match["text"].split("\n")
+    if match[0].startswith("<<-"):
+        indents = [len(line) - len(line.lstrip(" \t")) for line in lines if line.strip()]
+        lines = [line[min(indents, default=0):] for line in lines]
+    return "\n".join(lines) + "\n"
 
 
 def parse(text):
@@ -86,6 +95,9 @@ def read_body(reader, end):
         if end == "}" and reader.is_sign("}"):
             reader.next()
             return body
+        if end == "}" and reader.peek()[0] == "end":
+            _, _, line, column = reader.peek()
+            raise Error(f"At {line}:{column + 1}: object expected closing RBRACE got: EOF")
         read_item(reader, body)
 
 

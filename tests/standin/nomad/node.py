@@ -15,6 +15,11 @@ def now():
     return datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.%f000Z")
 
 
+def whole_seconds(later=0):
+    made = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(seconds=later)
+    return made.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
 def lasting_id(folder, name):
     """An id kept in FOLDER, made there when it is the first time."""
     os.makedirs(folder, mode=0o711, exist_ok=True)
