@@ -5,6 +5,7 @@
 #include "host.h"
 #include "redact.h"
 #include "runtime.h"
+#include "utf8.h"
 
 #include <errno.h>
 #include <lauxlib.h>
@@ -158,6 +159,21 @@ static void set_text_field(lua_State *L, const char *name, const char *text)
     lua_setfield(L, -2, name);
 }
 
+/* [-0, +0, m] Text that may quote a server or a command; scripts print errors. Secrets go first: they may hold what is
+ * disarmed, and nobody would know them afterwards. */
+static void set_clean_field(lua_State *L, const char *name, const char *text, size_t length)
+{
+    const struct runtime *runtime = runtime_of(L);
+    struct buffer clean = {0};
+    buffer_append(&clean, text, length);
+    if (runtime && runtime->redactor)
+        redact(runtime->redactor, &clean);
+    utf8_disarm(clean.bytes, clean.length);
+    lua_pushlstring(L, clean.bytes, clean.length);
+    buffer_free(&clean);
+    lua_setfield(L, -2, name);
+}
+
 /* "file.present /etc/x" fails with "/etc/x: Permission denied": the path once is enough. */
 static const char *message_after_op(const struct failure *failure)
 {
@@ -173,12 +189,13 @@ void failure_push(lua_State *L, const struct failure *failure)
     luaL_checkstack(L, 4, "no room for an error");
     lua_createtable(L, 0, 8);
     set_text_field(L, "kind", failure->kind);
-    set_text_field(L, "op", failure->op);
+    if (failure->op[0])
+        set_clean_field(L, "op", failure->op, strlen(failure->op));
     const char *message = message_after_op(failure);
     const char *end = failure->message + length_without_secret(L, failure->message, sizeof failure->message);
-    lua_pushlstring(L, message, end > message ? (size_t)(end - message) : 0);
-    lua_setfield(L, -2, "message");
-    set_text_field(L, "hint", failure->hint);
+    set_clean_field(L, "message", message, end > message ? (size_t)(end - message) : 0);
+    if (failure->hint[0])
+        set_clean_field(L, "hint", failure->hint, strlen(failure->hint));
     if (failure->status) {
         lua_pushinteger(L, failure->status);
         lua_setfield(L, -2, "status");

@@ -8,6 +8,7 @@
 #include "json_number.h"
 #include "secret.h"
 #include "unknown.h"
+#include "utf8.h"
 
 #include <lauxlib.h>
 #include <math.h>
@@ -25,29 +26,10 @@
 
 /* ---- UTF-8 ---- */
 
-/* Length of the well-formed character at `bytes`, 0 where there is none: no overlong forms, no surrogates. */
-static size_t utf8_length(const unsigned char *bytes, size_t left)
-{
-    unsigned char first = bytes[0];
-    if (first < 0x80)
-        return 1;
-    size_t length = first >= 0xF0 ? 4 : first >= 0xE0 ? 3 : 2;
-    if (first < 0xC2 || first > 0xF4 || left < length)
-        return 0;
-    unsigned char low = first == 0xE0 ? 0xA0 : first == 0xF0 ? 0x90 : 0x80;
-    unsigned char high = first == 0xED ? 0x9F : first == 0xF4 ? 0x8F : 0xBF;
-    if (bytes[1] < low || bytes[1] > high)
-        return 0;
-    for (size_t i = 2; i < length; i++)
-        if ((bytes[i] & 0xC0) != 0x80)
-            return 0;
-    return length;
-}
-
 bool json_is_text(const char *bytes, size_t length)
 {
     for (size_t at = 0, step; at < length; at += step)
-        if (!(step = utf8_length((const unsigned char *)bytes + at, length - at)))
+        if (!(step = utf8_length(bytes + at, length - at)))
             return false;
     return true;
 }
@@ -282,7 +264,7 @@ static bool precheck(const char *text, size_t length, char *error, size_t error_
             step = 8;
             continue;
         }
-        step = utf8_length((const unsigned char *)text + at, length - at);
+        step = utf8_length(text + at, length - at);
         if (!step)
             return refuse(text, at, "invalid UTF-8", error, error_size);
         if (text[at] == '\\' && !(step = escape_length(text + at, length - at)))
@@ -410,7 +392,7 @@ static void write_string(struct buffer *out, const char *bytes, size_t length)
     size_t done = 0, at = 0;
     while (at < length) {
         unsigned char c = (unsigned char)bytes[at];
-        size_t step = utf8_length((const unsigned char *)bytes + at, length - at);
+        size_t step = utf8_length(bytes + at, length - at);
         if (step && c >= 0x20 && c != '"' && c != '\\') {
             at += step;
             continue;

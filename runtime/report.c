@@ -7,6 +7,7 @@
 #include "json.h"
 #include "redact.h"
 #include "report_text.h"
+#include "utf8.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -388,6 +389,8 @@ void report_log(struct runtime *runtime, const char *bytes, size_t length, bool 
     buffer_append(&text, bytes, length);
     buffer_append(&text, "\n", 1);
     redact(runtime->redactor, &text);
+    if (!is_print) /* data is what the script made it; talk is read on a terminal */
+        utf8_disarm(text.bytes, text.length);
     text_clear(runtime->reporter->text);
     FILE *to = is_print ? stdout : stderr;
     fwrite(text.bytes, 1, text.length, to);

@@ -5,6 +5,7 @@
 #include "host.h"
 #include "quantity.h"
 #include "redact.h"
+#include "utf8.h"
 
 #include <langinfo.h>
 #include <locale.h>
@@ -67,19 +68,15 @@ static void emit(struct text_sink *sink, struct buffer *text)
     buffer_free(text);
 }
 
-/* Text of commands and servers: what would steer the terminal shows as "?". */
-static void add_foreign(struct buffer *out, const char *text)
+/* Text of commands and servers: what would steer the terminal shows as "?". Secrets go first: they may hold such. */
+static void add_foreign(const struct text_sink *sink, struct buffer *out, const char *text)
 {
-    size_t start = out->length;
-    buffer_append_text(out, text);
-    for (size_t i = start; i < out->length; i++) {
-        unsigned char byte = (unsigned char)out->bytes[i];
-        unsigned char next = i + 1 < out->length ? (unsigned char)out->bytes[i + 1] : 0;
-        if ((byte < 0x20 && byte != '\n' && byte != '\t') || byte == 0x7f)
-            out->bytes[i] = '?';
-        else if (byte == 0xc2 && next >= 0x80 && next < 0xa0) /* C1, in UTF-8 */
-            out->bytes[i] = out->bytes[i + 1] = '?';
-    }
+    struct buffer clean = {0};
+    buffer_append_text(&clean, text);
+    redact(sink->runtime->redactor, &clean);
+    utf8_disarm(clean.bytes, clean.length);
+    buffer_append(out, clean.bytes, clean.length);
+    buffer_free(&clean);
 }
 
 static void styled(struct text_sink *sink, struct buffer *out, enum style style, const char *text)
@@ -114,7 +111,7 @@ void text_say(struct text_sink *sink, const char *text)
 void text_progress(struct text_sink *sink, const char *text)
 {
     struct buffer line = {0};
-    add_foreign(&line, text);
+    add_foreign(sink, &line, text);
     redact(sink->runtime->redactor, &line);
     if (!sink->terminal) {
         if (!sink->said || strcmp(sink->said, buffer_text(&line)) != 0) {
@@ -170,7 +167,7 @@ static void add_where(struct text_sink *sink, struct buffer *out, const char *ho
 {
     if (strcmp(host, sink->runtime->local->name) != 0)
         buffer_format(out, "%s: ", host);
-    add_foreign(out, step ? step : "(outside any step)");
+    add_foreign(sink, out, step ? step : "(outside any step)");
 }
 
 static bool is_shown(const struct text_sink *sink, const char *host, const char *step)
@@ -247,7 +244,7 @@ static void add_diff(struct text_sink *sink, struct buffer *out, const char *dif
         enum style style = *diff == '+' ? GOOD : *diff == '-' ? BAD : DIM;
         struct buffer line = {0}, shown = {0};
         buffer_append(&line, diff, length);
-        add_foreign(&shown, buffer_text(&line));
+        add_foreign(sink, &shown, buffer_text(&line));
         buffer_append_text(out, "        ");
         styled(sink, out, style, buffer_text(&shown));
         buffer_append_text(out, "\n");
@@ -274,7 +271,7 @@ void text_change(struct text_sink *sink, const struct change *change)
     buffer_append_text(&out, "      ");
     styled(sink, &out, failed ? BAD : CHANGED, mark(sink, symbol, word));
     buffer_format(&out, " %s ", change->kind);
-    add_foreign(&out, change->target);
+    add_foreign(sink, &out, change->target);
     if (predicted && change->inexact)
         styled(sink, &out, DIM, "  (depends on the real run)");
     if (!predicted)
@@ -289,7 +286,7 @@ void text_unneeded(struct text_sink *sink, const char *kind, const char *target)
 {
     struct buffer out = {0}, line = {0};
     buffer_format(&line, "      %s %s ", mark(sink, "=", "as wanted"), kind);
-    add_foreign(&line, target);
+    add_foreign(sink, &line, target);
     styled(sink, &out, DIM, buffer_text(&line));
     buffer_append_text(&out, "\n");
     buffer_free(&line);
@@ -301,7 +298,7 @@ void text_warning(struct text_sink *sink, const char *text)
     struct buffer out = {0};
     styled(sink, &out, CHANGED, "warning:");
     buffer_append_text(&out, " ");
-    add_foreign(&out, text);
+    add_foreign(sink, &out, text);
     buffer_append_text(&out, "\n");
     emit(sink, &out);
 }
@@ -312,20 +309,23 @@ void text_failure(struct text_sink *sink, const struct failure *failure)
     styled(sink, &out, BAD, strcmp(failure->kind, "cancelled") == 0 ? "stopped:" : "error:");
     if (failure->host[0])
         buffer_format(&out, " %s:", failure->host);
-    if (failure->step[0])
-        buffer_format(&out, " step \"%s\":", failure->step);
+    if (failure->step[0]) {
+        buffer_append_text(&out, " step \"");
+        add_foreign(sink, &out, failure->step);
+        buffer_append_text(&out, "\":");
+    }
     if (failure->op[0]) {
         buffer_append_text(&out, " ");
-        add_foreign(&out, failure->op);
+        add_foreign(sink, &out, failure->op);
         buffer_append_text(&out, ":");
     }
     buffer_append_text(&out, " ");
-    add_foreign(&out, failure->message);
+    add_foreign(sink, &out, failure->message);
     if (failure->hint[0]) {
         buffer_append_text(&out, "\n");
         styled(sink, &out, STRONG, "  what to do:");
         buffer_append_text(&out, " ");
-        add_foreign(&out, failure->hint);
+        add_foreign(sink, &out, failure->hint);
     }
     buffer_append_text(&out, "\n");
     emit(sink, &out);
