@@ -24,6 +24,11 @@
 #define LONGEST_NUMBER 1024              /* characters */
 #define LARGEST_TEXT   ((size_t)1 << 29) /* bytes, read or written */
 
+/* Bytes that a decoded value may take, or four times its text: what servers say is two to four times as large in Lua,
+ * "[],[]," thirty times. Looked at now and then. */
+#define VALUE_MEMORY ((size_t)1 << 28)
+#define LOOK_EVERY   1024 /* values */
+
 /* ---- UTF-8 ---- */
 
 bool json_is_text(const char *bytes, size_t length)
@@ -47,6 +52,8 @@ struct reader {
     size_t error_size;
     bool good;
     const char *refusal; /* why a callback stopped the reading */
+    int memory;          /* KB that Lua had at the beginning */
+    unsigned values;
     int depth;
     struct {
         bool array;
@@ -54,9 +61,22 @@ struct reader {
     } levels[JSON_MAX_DEPTH];
 };
 
+/* Is the value not larger than any that is meant well? */
+static bool is_bearable(struct reader *reader)
+{
+    size_t most = reader->length * 4 > VALUE_MEMORY ? reader->length * 4 : VALUE_MEMORY;
+    int grown = lua_gc(reader->L, LUA_GCCOUNT) - reader->memory;
+    if (grown < 0 || (size_t)grown < most >> 10)
+        return true;
+    reader->refusal = "too many values: they would take more than 256 MiB of memory";
+    return false;
+}
+
 /* [-1, +0, m] The value on top of the stack goes where the text has it; the outermost one stays. */
 static int place(struct reader *reader)
 {
+    if (++reader->values % LOOK_EVERY == 0 && !is_bearable(reader))
+        return 0;
     if (!reader->depth)
         return 1;
     if (reader->levels[reader->depth - 1].array)
@@ -314,7 +334,11 @@ static int read_text(lua_State *L)
 
 bool json_decode(lua_State *L, const char *text, size_t length, char *error, size_t error_size)
 {
-    struct reader reader = {.text = text, .length = length, .error = error, .error_size = error_size};
+    struct reader reader = {.text = text,
+                            .length = length,
+                            .error = error,
+                            .error_size = error_size,
+                            .memory = lua_gc(L, LUA_GCCOUNT)};
     if (!precheck(text, length, error, error_size))
         return false;
     luaL_checkstack(L, 4, "no room to read JSON");

@@ -26,7 +26,8 @@
 void json_open(lua_State *L);
 
 /* [-0, +(0|1), m] Decodes one JSON text and pushes its value; or returns false with a message (line, column,
- * what) in `error`. Depth beyond JSON_MAX_DEPTH, trailing bytes and invalid UTF-8 are errors. */
+ * what) in `error`. Depth beyond JSON_MAX_DEPTH, trailing bytes and invalid UTF-8 are errors, as are values that would
+ * take much more memory than their text (256 MiB are always fine). */
 bool json_decode(lua_State *L, const char *text, size_t length, char *error, size_t error_size);
 
 /* [-0, +1, v] Encodes the value at `index` and pushes the text. Keys of objects are sorted: equal values,
