@@ -56,6 +56,12 @@ static void buffer_reserve(struct buffer *buffer, size_t more)
     buffer->capacity = capacity;
 }
 
+static void note_used(struct buffer *buffer)
+{
+    if (buffer->used < buffer->length + 1)
+        buffer->used = buffer->length + 1;
+}
+
 void buffer_append(struct buffer *buffer, const void *bytes, size_t length)
 {
     buffer_reserve(buffer, length);
@@ -63,6 +69,7 @@ void buffer_append(struct buffer *buffer, const void *bytes, size_t length)
         memcpy(buffer->bytes + buffer->length, bytes, length);
     buffer->length += length;
     buffer->bytes[buffer->length] = '\0';
+    note_used(buffer);
 }
 
 void buffer_append_text(struct buffer *buffer, const char *text)
@@ -81,6 +88,7 @@ void buffer_format(struct buffer *buffer, const char *format, ...)
         buffer_reserve(buffer, (size_t)length);
         vsnprintf(buffer->bytes + buffer->length, (size_t)length + 1, format, again);
         buffer->length += (size_t)length;
+        note_used(buffer);
     }
     va_end(again);
 }
@@ -100,8 +108,8 @@ void buffer_free(struct buffer *buffer)
 
 void buffer_wipe(struct buffer *buffer)
 {
-    if (buffer->bytes)
-        explicit_bzero(buffer->bytes, buffer->capacity);
+    if (buffer->bytes) /* not its capacity: pages that were never touched are no memory yet */
+        explicit_bzero(buffer->bytes, buffer->used);
     buffer_free(buffer);
 }
 

@@ -12,6 +12,7 @@ struct buffer {
     char *bytes;
     size_t length;
     size_t capacity;
+    size_t used; /* bytes that something was ever written to: what is beyond was never touched */
 };
 
 /* Appends `length` bytes. Ends the process when memory is exhausted, as Lua's own allocator would report. */
