@@ -13,121 +13,10 @@
 #include <time.h>
 #include <unistd.h>
 
-#define HEADER_LIMIT       ((size_t)256 << 10)
-#define HEADERS_AT_ONCE    16
 #define FIRST_BACKOFF_MS   250
 #define LONGEST_BACKOFF_MS 5000
-#define STREAM_WINDOW      ((size_t)256 << 10) /* what is kept of a stream at most, and one piece more */
 
-/* --- one attempt: what curl asks for and delivers ------------------------------------------------------------ */
-
-static bool write_all(int file, const char *bytes, size_t length)
-{
-    while (length > 0) {
-        ssize_t written = write(file, bytes, length);
-        if (written < 0 && errno == EINTR)
-            continue;
-        if (written < 0)
-            return false;
-        bytes += written;
-        length -= (size_t)written;
-    }
-    return true;
-}
-
-static size_t on_piece(struct transfer *transfer, const char *bytes, size_t length)
-{
-    struct transfer_stream *stream = transfer->stream;
-    if (stream->pending.length >= STREAM_WINDOW) {
-        stream->paused = true;
-        return CURL_WRITEFUNC_PAUSE; /* the same bytes come again */
-    }
-    buffer_append(&stream->pending, bytes, length);
-    transfer_wake(transfer);
-    return length;
-}
-
-static size_t on_body(char *bytes, size_t size, size_t count, void *user)
-{
-    struct transfer *transfer = user;
-    const struct transfer_request *request = transfer->request;
-    size_t length = size * count;
-    size_t limit = request->answer_limit ? request->answer_limit : TRANSFER_ANSWER_LIMIT;
-    if (transfer->stream && transfer->answer->status < 300)
-        return on_piece(transfer, bytes, length);
-    if (length > limit - transfer->body_bytes) {
-        transfer->too_large = true;
-        return 0;
-    }
-    transfer->body_bytes += length;
-    if (request->answer_file < 0 || transfer->answer->status >= 300)
-        buffer_append(&transfer->answer->body, bytes, length);
-    else if (!write_all(request->answer_file, bytes, length)) {
-        transfer->write_error = errno;
-        return 0;
-    }
-    return length;
-}
-
-static void headers_clear(struct transfer_answer *answer)
-{
-    for (size_t i = 0; i < answer->header_count; i++)
-        free((char *)answer->headers[i].name); /* and the value, which stands behind it */
-    answer->header_count = 0;
-}
-
-/* Copies the text without the blanks around it. Returns where the copy ends. */
-static char *copy_trimmed(char *copy, const char *text, size_t length)
-{
-    while (length > 0 && isspace((unsigned char)*text))
-        text++, length--;
-    while (length > 0 && isspace((unsigned char)text[length - 1]))
-        length--;
-    memcpy(copy, text, length);
-    copy[length] = '\0';
-    return copy + length;
-}
-
-static void add_header(struct transfer_answer *answer, const char *line, const char *colon, size_t length)
-{
-    size_t count = answer->header_count++;
-    if (count % HEADERS_AT_ONCE == 0)
-        answer->headers = reallocate(answer->headers, (count + HEADERS_AT_ONCE) * sizeof *answer->headers);
-    char *name = allocate(length + 1); /* the colon's place is for the first NUL */
-    char *value = copy_trimmed(name, line, (size_t)(colon - line)) + 1;
-    copy_trimmed(value, colon + 1, length - (size_t)(colon - line) - 1);
-    for (char *letter = name; *letter; letter++)
-        *letter = (char)tolower((unsigned char)*letter);
-    answer->headers[count] = (struct transfer_header){.name = name, .value = value};
-}
-
-static size_t on_header(char *bytes, size_t size, size_t count, void *user)
-{
-    struct transfer *transfer = user;
-    struct transfer_answer *answer = transfer->answer;
-    size_t length = size * count;
-    transfer->header_bytes += length;
-    if (transfer->header_bytes > HEADER_LIMIT) {
-        transfer->too_large = true;
-        return 0;
-    }
-    if (length >= 5 && memcmp(bytes, "HTTP/", 5) == 0) { /* also after 100 Continue: begin again */
-        long status = 0;
-        curl_easy_getinfo(transfer->easy, CURLINFO_RESPONSE_CODE, &status);
-        answer->status = (int)status;
-        headers_clear(answer);
-        return length;
-    }
-    if (transfer->stream && length <= 2 && answer->status >= 200) {
-        transfer->stream->has_head = true;
-        transfer_wake(transfer);
-    }
-    const char *colon = memchr(bytes, ':', length);
-    if (!colon)
-        return length;
-    add_header(answer, bytes, colon, length);
-    return length;
-}
+/* --- setting up an attempt ----------------------------------------------------------------------------------- */
 
 static size_t on_send(char *bytes, size_t size, size_t count, void *user)
 {
@@ -150,8 +39,6 @@ static int on_seek(void *user, curl_off_t offset, int origin)
     transfer->body_sent = (size_t)offset;
     return CURL_SEEKFUNC_OK;
 }
-
-/* --- setting up an attempt ----------------------------------------------------------------------------------- */
 
 static bool has_header(const struct transfer_request *request, const char *name)
 {
@@ -196,12 +83,23 @@ static void add_headers(struct transfer *transfer)
     curl_easy_setopt(transfer->easy, CURLOPT_HTTPHEADER, transfer->headers);
 }
 
-static void set_target(CURL *easy, const struct transfer_target *target, bool loopback)
+/* The environment's proxies are honoured by curl (http_proxy, https_proxy, HTTPS_PROXY, no_proxy), but never on the way
+ * to this machine itself. HTTP_PROXY too, as the products' own command lines do: curl leaves it out, for in a CGI
+ * program it would be a header of the request. */
+static void set_proxy(CURL *easy, const struct transfer_request *request, bool loopback)
+{
+    const char *proxy = NULL; /* curl looks for it */
+    if (request->target.unix_socket || loopback)
+        proxy = "";
+    else if (strncasecmp(request->url, "http:", 5) == 0 && !getenv("http_proxy") && !getenv("REQUEST_METHOD"))
+        proxy = getenv("HTTP_PROXY");
+    curl_easy_setopt(easy, CURLOPT_PROXY, proxy);
+}
+
+static void set_target(CURL *easy, const struct transfer_target *target)
 {
     if (target->unix_socket)
         curl_easy_setopt(easy, CURLOPT_UNIX_SOCKET_PATH, target->unix_socket);
-    /* No proxy for this machine, whatever the environment says. */
-    curl_easy_setopt(easy, CURLOPT_PROXY, target->unix_socket || loopback ? "" : NULL);
     if (target->ca)
         curl_easy_setopt(easy, CURLOPT_CAINFO, target->ca);
     if (target->ca_path)
@@ -263,7 +161,8 @@ static void set_up(struct transfer *transfer)
     const struct transfer_request *request = transfer->request;
     CURL *easy = transfer->easy;
     set_common(easy, request->connect_timeout_ms);
-    set_target(easy, &request->target, transfer_is_loopback(transfer->url));
+    set_target(easy, &request->target);
+    set_proxy(easy, request, transfer_is_loopback(transfer->url));
     if (request->target.server_name)
         transfer_name_server(transfer);
     curl_easy_setopt(easy, CURLOPT_CURLU, transfer->url);
@@ -273,11 +172,7 @@ static void set_up(struct transfer *transfer)
     curl_easy_setopt(easy, CURLOPT_FRESH_CONNECT, request->once ? 1L : 0L);
     curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, transfer->error);
     curl_easy_setopt(easy, CURLOPT_PRIVATE, transfer);
-    curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_body);
-    curl_easy_setopt(easy, CURLOPT_WRITEDATA, transfer);
-    curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, on_header);
-    curl_easy_setopt(easy, CURLOPT_HEADERDATA, transfer);
-    curl_easy_setopt(easy, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
+    transfer_set_up_receiving(transfer);
 }
 
 /* --- the life of an attempt ---------------------------------------------------------------------------------- */
@@ -300,6 +195,7 @@ struct transfer *transfer_new(struct transfers *transfers, const struct transfer
     curl_easy_setopt(easy, CURLOPT_CLOSESOCKETDATA, transfers);
     struct transfer *transfer = allocate_zeroed(1, sizeof *transfer);
     transfer->easy = easy;
+    transfer->transfers = transfers;
     transfer->url = url;
     transfer->request = request;
     transfer->answer = answer;
@@ -359,8 +255,7 @@ enum wait_outcome transfer_run(struct transfers *transfers, struct transfer *tra
     struct runtime *runtime = transfers->runtime;
     transfer->fiber = runtime->current;
     if (curl_multi_add_handle(transfers->multi, transfer->easy) != CURLM_OK) {
-        transfer->done = true;
-        transfer->result = CURLE_FAILED_INIT;
+        transfer_end(transfer, CURLE_FAILED_INIT);
         return WAIT_WOKEN;
     }
     transfers_drive(transfers, CURL_SOCKET_TIMEOUT, 0); /* begin now, not in the loop's next round */
@@ -388,25 +283,16 @@ static bool check_headers(const struct transfer_request *request, struct failure
     return true;
 }
 
-static bool is_answer(const struct transfer_request *request, int status)
-{
-    for (const int *answer = request->answers; answer && *answer; answer++)
-        if (*answer == status)
-            return true;
-    return false;
-}
-
 /* How long a 429 or 503 asks to wait: seconds or a date; -1 where it does not say. */
 static int64_t retry_after_ms(const struct transfer_answer *answer)
 {
     const char *text = transfer_answer_header(answer, "Retry-After");
     if (!text || !*text)
         return -1;
-    char *end;
-    errno = 0;
-    long long seconds = strtoll(text, &end, 10);
-    if (*end == '\0' && errno == 0 && seconds >= 0 && seconds < INT32_MAX)
-        return seconds * 1000;
+    if (strspn(text, "0123456789") == strlen(text)) {
+        long long seconds = strtoll(text, NULL, 10);
+        return (int64_t)(seconds < INT32_MAX ? seconds : INT32_MAX) * 1000;
+    }
     time_t when = curl_getdate(text, NULL), now = time(NULL);
     if (when == (time_t)-1)
         return -1;
@@ -432,11 +318,12 @@ static enum attempt attempt(struct transfers *transfers, const struct transfer_r
     } else if (outcome != WAIT_WOKEN)
         fiber_wait_failure(failure, outcome, request->op, waited);
     else if (transfer->result != CURLE_OK) {
-        transfer_fail_result(transfers, transfer, waited, failure);
+        transfer_fail_result(transfer, waited, deadline, failure);
         ended = transfer->result == CURLE_COULDNT_CONNECT ? ATTEMPT_AGAIN : ATTEMPT_FAILED;
     } else {
         int status = answer->status;
-        bool busy = (status == 429 || (status >= 502 && status <= 504)) && !is_answer(request, status);
+        bool busy =
+            (status == 429 || (status >= 502 && status <= 504)) && !transfer_is_answer(request, status);
         ended = busy ? ATTEMPT_AGAIN : ATTEMPT_ANSWERED;
     }
     transfer_free(transfers, transfer);
@@ -495,22 +382,6 @@ bool transfer_perform(struct runtime *runtime, const struct transfer_request *re
     }
 }
 
-void transfer_answer_free(struct transfer_answer *answer)
-{
-    headers_clear(answer);
-    free(answer->headers);
-    buffer_wipe(&answer->body); /* answers may hold tokens */
-    memset(answer, 0, sizeof *answer);
-}
-
-const char *transfer_answer_header(const struct transfer_answer *answer, const char *name)
-{
-    for (size_t i = 0; i < answer->header_count; i++)
-        if (strcasecmp(answer->headers[i].name, name) == 0)
-            return answer->headers[i].value;
-    return NULL;
-}
-
 /* --- streams ---------------------------------------------------------------------------------------------------- */
 
 /* What is asked after the caller's request is gone: who it was that broke off. */
@@ -543,6 +414,7 @@ static enum wait_outcome stream_wait(struct transfer_stream *stream, uint64_t de
     if (deadline && now >= deadline)
         return WAIT_TIMEOUT;
     stream->transfer->fiber = runtime->current;
+    stream->turn_ends = 0;
     enum wait_outcome outcome = fiber_suspend(runtime, deadline ? deadline - now : FIBER_NO_TIMEOUT);
     if (stream->transfer)
         stream->transfer->fiber = NULL;
@@ -554,7 +426,9 @@ static bool await_head(struct transfer_stream *stream, uint64_t deadline, struct
 {
     struct transfer *transfer = stream->transfer;
     uint64_t started = runtime_now(stream->transfers->runtime);
-    while (!transfer->done && !(stream->has_head && stream->answer.status < 300)) {
+    while (!transfer->done && !(transfer->has_head && stream->answer.status < 300)) {
+        if (transfer->has_head && !deadline) /* an error's body is not for ever */
+            deadline = runtime_now(stream->transfers->runtime) + TRANSFER_TIMEOUT_MS;
         enum wait_outcome outcome = stream_wait(stream, deadline);
         uint64_t waited = runtime_now(stream->transfers->runtime) - started;
         if (outcome == WAIT_TIMEOUT)
@@ -562,10 +436,10 @@ static bool await_head(struct transfer_stream *stream, uint64_t deadline, struct
         if (outcome != WAIT_WOKEN)
             return fiber_wait_failure(failure, outcome, stream->request.op, waited);
     }
-    bool to_read = stream->has_head && stream->answer.status < 300; /* what broke off later is told then */
+    bool to_read = transfer->has_head && stream->answer.status < 300; /* what broke off later is told then */
     return to_read || transfer->result == CURLE_OK ||
-           transfer_fail_result(stream->transfers, transfer,
-                                runtime_now(stream->transfers->runtime) - started, failure);
+           transfer_fail_result(transfer, runtime_now(stream->transfers->runtime) - started, deadline,
+                                failure);
 }
 
 struct transfer_stream *transfer_stream_open(struct runtime *runtime, const struct transfer_request *request,
@@ -586,8 +460,7 @@ struct transfer_stream *transfer_stream_open(struct runtime *runtime, const stru
     keep_request(stream, request);
     transfer->request = &stream->request;
     if (curl_multi_add_handle(transfers->multi, transfer->easy) != CURLM_OK) {
-        transfer->done = true;
-        transfer->result = CURLE_FAILED_INIT;
+        transfer_end(transfer, CURLE_FAILED_INIT);
     } else
         transfers_drive(transfers, CURL_SOCKET_TIMEOUT, 0);
     uint64_t deadline = request->timeout_ms ? runtime_now(runtime) + request->timeout_ms : 0;
@@ -602,11 +475,35 @@ const struct transfer_answer *transfer_stream_answer(const struct transfer_strea
     return &stream->answer;
 }
 
+struct transfer_answer transfer_stream_take_answer(struct transfer_stream *stream)
+{
+    struct transfer_answer answer = stream->answer;
+    stream->answer = (struct transfer_answer){0};
+    return answer;
+}
+
+/* A reader of a stream that always has more never waits: after its turn it lets the others go on. */
+static enum wait_outcome stream_take_turns(struct transfer_stream *stream)
+{
+    uint64_t now = uv_hrtime();
+    if (!stream->turn_ends)
+        stream->turn_ends = now + TURN_NS;
+    if (now < stream->turn_ends)
+        return WAIT_TIMEOUT;
+    stream->turn_ends = 0;
+    return fiber_sleep(stream->transfers->runtime, 0);
+}
+
 enum transfer_piece transfer_stream_read(struct transfer_stream *stream, uint64_t silence_ms,
                                          struct buffer *out, struct failure *failure)
 {
     const char *op = stream->request.op;
     uint64_t deadline = 0, started = 0;
+    enum wait_outcome turn = stream->transfer ? stream_take_turns(stream) : WAIT_TIMEOUT;
+    if (turn != WAIT_TIMEOUT) {
+        fiber_wait_failure(failure, turn, op, 0);
+        return TRANSFER_FAILED;
+    }
     while (stream->transfer && stream->pending.length == 0) {
         struct transfer *transfer = stream->transfer;
         struct runtime *runtime = stream->transfers->runtime;
@@ -619,7 +516,7 @@ enum transfer_piece transfer_stream_read(struct transfer_stream *stream, uint64_
         } else if (transfer->done) {
             if (transfer->result == CURLE_OK)
                 return TRANSFER_END;
-            transfer_fail_result(stream->transfers, transfer, runtime_now(runtime) - started, failure);
+            transfer_fail_result(transfer, runtime_now(runtime) - started, deadline, failure);
             return TRANSFER_FAILED;
         } else if (transfer->fiber) {
             failure_set(failure, "usage", op, "another fiber reads this stream");
@@ -628,7 +525,10 @@ enum transfer_piece transfer_stream_read(struct transfer_stream *stream, uint64_
             enum wait_outcome outcome = stream_wait(stream, deadline);
             if (outcome == WAIT_WOKEN)
                 continue;
-            fiber_wait_failure(failure, outcome, op, silence_ms);
+            if (outcome == WAIT_TIMEOUT)
+                transfer_fail_silence(&stream->request, silence_ms, failure);
+            else
+                fiber_wait_failure(failure, outcome, op, silence_ms);
             return TRANSFER_FAILED;
         }
     }
@@ -660,7 +560,9 @@ void transfer_stream_close(struct transfer_stream *stream)
 
 static void on_timer_closed(uv_handle_t *handle)
 {
-    free(handle->data);
+    struct transfers *transfers = handle->data;
+    if (--transfers->open_timers == 0)
+        free(transfers);
 }
 
 void transfers_free(struct runtime *runtime)
@@ -676,5 +578,6 @@ void transfers_free(struct runtime *runtime)
     curl_multi_cleanup(transfers->multi); /* calls on_socket and on_timer */
     transfers_unwatch(transfers);
     uv_close((uv_handle_t *)&transfers->timer, on_timer_closed);
+    uv_close((uv_handle_t *)&transfers->rest, on_timer_closed);
     curl_global_cleanup();
 }

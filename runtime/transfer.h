@@ -49,10 +49,11 @@ struct transfer_request {
     size_t header_count;
     const char *body; /* NULL = none */
     size_t body_length;
-    int body_file;               /* a regular file to send instead, from its beginning */
-    int answer_file;             /* write the body of an answer below 300 there instead of to memory */
-    size_t answer_limit;         /* bytes of body that are accepted at most; 0 = TRANSFER_ANSWER_LIMIT */
-    uint64_t timeout_ms;         /* for everything, retries included; 0 = TRANSFER_TIMEOUT_MS */
+    int body_file;       /* a regular file to send instead, from its beginning */
+    int answer_file;     /* write the body of an answer below 300 there instead of to memory */
+    size_t answer_limit; /* bytes of body that are accepted at most; 0 = TRANSFER_ANSWER_LIMIT. The body
+                                  * of an error, a status from 300 that is not in `answers`, is cut at 1 MiB */
+    uint64_t timeout_ms; /* for everything, retries included; 0 = TRANSFER_TIMEOUT_MS */
     uint64_t connect_timeout_ms; /* 0 = TRANSFER_CONNECT_TIMEOUT_MS */
     bool reads;                  /* changes nothing on the server: all else is refused under --check, here */
     bool once;          /* must not reach the server twice: curl may repeat a request on a connection that it
@@ -77,7 +78,7 @@ struct transfer_answer {
  *   "usage"       the URL or a header cannot be sent
  *   "unreachable" no answer: refused, cannot resolve, certificate does not verify, connection lost
  *   "timeout", "cancelled"
- *   "invalid"     the answer is not HTTP, or larger than the limit
+ *   "invalid"     the answer is not HTTP, contradicts itself, is encoded or larger than the limit
  * transfer_answer_free in every case; `answer` is overwritten. */
 bool transfer_perform(struct runtime *runtime, const struct transfer_request *request,
                       struct transfer_answer *answer, struct failure *failure);
@@ -97,6 +98,9 @@ struct transfer_stream;
 struct transfer_stream *transfer_stream_open(struct runtime *runtime, const struct transfer_request *request,
                                              struct failure *failure);
 const struct transfer_answer *transfer_stream_answer(const struct transfer_stream *stream);
+
+/* Moves the answer out of it: the caller frees it. */
+struct transfer_answer transfer_stream_take_answer(struct transfer_stream *stream);
 
 enum transfer_piece { TRANSFER_PIECE, TRANSFER_END, TRANSFER_FAILED };
 

@@ -8,7 +8,8 @@
 #include <curl/curl.h>
 #include <stdint.h>
 
-#define SPARE_HANDLES 16 /* easy handles kept for the next request */
+#define SPARE_HANDLES 16       /* easy handles kept for the next request */
+#define TURN_NS       10000000 /* how long one connection may keep the loop busy, and about that much more */
 
 /* A socket of curl's that libuv watches. A connection stays watched while it is kept for the next request: to stop and
  * begin again would be four system calls for each. */
@@ -24,7 +25,10 @@ struct watch {
 struct transfers {
     struct runtime *runtime;
     CURLM *multi;
-    uv_timer_t timer;
+    uv_timer_t timer; /* curl's */
+    uv_timer_t rest;  /* goes on with what rests */
+    int open_timers;
+    uint64_t turn_ends;     /* of what curl does now, by uv_hrtime */
     struct watch **watches; /* by socket; NULL where there is none */
     size_t watch_count;
     struct transfer *active;
@@ -35,14 +39,23 @@ struct transfers {
 /* One attempt. On the heap: what is left of it when the program ends is found through `active`. */
 struct transfer {
     CURL *easy;
+    struct transfers *transfers;
     struct fiber *fiber;
     const struct transfer_request *request;
     struct transfer_answer *answer;
     struct curl_slist *headers, *connect_to;
     CURLU *url; /* server_name may stand in the place of the host */
     size_t header_bytes, body_bytes, body_sent;
-    bool done, too_large;
+    size_t length;      /* that the head announced, where has_length */
+    bool has_head;      /* the head of the final answer is whole */
+    bool has_length;    /* it said a Content-Length */
+    bool cut;           /* the body of an error was long enough */
+    bool too_large;     /* the body passed the limit */
+    bool resting;       /* its turn is over */
+    bool connects_only; /* no answer is wanted */
+    bool done;
     bool plain;                     /* its handle can be used again as it is */
+    const char *refusal;            /* what is wrong with the answer, or NULL */
     struct transfer_stream *stream; /* whose body it is, or NULL */
     int write_error;
     CURLcode result;
@@ -57,7 +70,8 @@ struct transfer_stream {
     struct transfer_request request;
     struct transfer_answer answer;
     struct buffer pending; /* what came and was not read yet */
-    bool has_head, paused;
+    bool paused;
+    uint64_t turn_ends; /* of the reader, by uv_hrtime; 0: it waited since */
 };
 
 /* Wakes the fiber that waits for it, if one does. */
@@ -91,6 +105,18 @@ void transfer_show_peer(const struct transfer_request *request, char *out, size_
 /* Makes curl connect to the request's host but speak to server_name. */
 void transfer_name_server(struct transfer *transfer);
 
+/* The part of setting up that is for what comes. */
+void transfer_set_up_receiving(struct transfer *transfer);
+
+/* curl says that it ended. */
+void transfer_end(struct transfer *transfer, CURLcode result);
+
+/* Is the status data for the request, whatever its number? */
+bool transfer_is_answer(const struct transfer_request *request, int status);
+
+/* Transfers that rest go on when the loop came round. */
+void transfers_rest(struct transfers *transfers);
+
 /* A new attempt: curl is told all that the request asks for. NULL and a failure where that cannot be. */
 struct transfer *transfer_new(struct transfers *transfers, const struct transfer_request *request,
                               struct transfer_answer *answer, struct failure *failure);
@@ -105,8 +131,12 @@ enum wait_outcome transfer_run(struct transfers *transfers, struct transfer *tra
 bool transfer_fail_timeout(const struct transfer_request *request, bool connected, uint64_t waited_ms,
                            struct failure *failure);
 
-/* Describes why the attempt ended without an answer. Returns false. */
-bool transfer_fail_result(struct transfers *transfers, const struct transfer *transfer, uint64_t waited_ms,
+/* Describes a stream that is quiet for too long. Returns false. */
+bool transfer_fail_silence(const struct transfer_request *request, uint64_t silence_ms,
+                           struct failure *failure);
+
+/* Describes why the attempt ended without an answer, by the deadline (0: none) at the latest. Returns false. */
+bool transfer_fail_result(const struct transfer *transfer, uint64_t waited_ms, uint64_t deadline,
                           struct failure *failure);
 
 #endif

@@ -27,18 +27,21 @@ static void look_open(struct look *look, const struct transfer_request *request)
     look->request.header_count = 0;
 }
 
-/* Shakes hands with what the caller changed in the request; `version` is curl's, 0 = any. True when that ended. */
-static bool look_run(struct look *look, struct transfers *transfers, long version)
+/* Shakes hands with what the caller changed in the request; `version` is curl's, 0 = any; 0 as the deadline: none. True
+ * when that ended. */
+static bool look_run(struct look *look, struct transfers *transfers, long version, uint64_t deadline)
 {
     struct failure ignored;
+    uint64_t end = runtime_now(transfers->runtime) + LOOK_MS;
     look->transfer = transfer_new(transfers, &look->request, &look->answer, &ignored);
     if (!look->transfer)
         return false;
     look->transfer->plain = false;
+    look->transfer->connects_only = true;
     curl_easy_setopt(look->transfer->easy, CURLOPT_CONNECT_ONLY, 1L);
     curl_easy_setopt(look->transfer->easy, CURLOPT_CERTINFO, 1L);
     curl_easy_setopt(look->transfer->easy, CURLOPT_SSLVERSION, version);
-    return transfer_run(transfers, look->transfer, runtime_now(transfers->runtime) + LOOK_MS) == WAIT_WOKEN;
+    return transfer_run(transfers, look->transfer, deadline && deadline < end ? deadline : end) == WAIT_WOKEN;
 }
 
 static void look_close(struct look *look, struct transfers *transfers)
@@ -50,20 +53,23 @@ static void look_close(struct look *look, struct transfers *transfers)
 
 /* --- the server's certificate ---------------------------------------------------------------------------------- */
 
-/* What a certificate that did not verify says of itself: "subject CN = x, issued by CN = y, until DATE". A handshake
- * without verification reads it. Empty where it cannot be had. */
+/* What a certificate that did not verify says of itself: "subject CN = x, issued by CN = y, from DATE until DATE". A
+ * handshake without verification reads it; nothing of ours is sent over it, no client certificate either. Empty where it
+ * cannot be had. */
 static void look_at_certificate(struct transfers *transfers, const struct transfer_request *request,
-                                struct buffer *out)
+                                uint64_t deadline, struct buffer *out)
 {
     static const char *const parts[][2] = {{"Subject:", "subject "},
                                            {"X509v3 Subject Alternative Name:", ", for "},
                                            {"Issuer:", ", issued by "},
-                                           {"Expire date:", ", until "}};
+                                           {"Start date:", ", from "},
+                                           {"Expire date:", " until "}};
     struct look look;
     struct curl_certinfo *chain = NULL;
     look_open(&look, request);
     look.request.target.insecure = true;
-    bool seen = look_run(&look, transfers, 0) && look.transfer->result == CURLE_OK &&
+    look.request.target.cert = look.request.target.key = NULL;
+    bool seen = look_run(&look, transfers, 0, deadline) && look.transfer->result == CURLE_OK &&
                 curl_easy_getinfo(look.transfer->easy, CURLINFO_CERTINFO, &chain) == CURLE_OK &&
                 chain->num_of_certs > 0;
     for (size_t i = 0; seen && i < sizeof parts / sizeof parts[0]; i++)
@@ -73,24 +79,33 @@ static void look_at_certificate(struct transfers *transfers, const struct transf
     look_close(&look, transfers);
 }
 
-static bool fail_certificate(struct transfers *transfers, const struct transfer_request *request,
-                             const char *error, struct failure *failure)
+/* What helps depends on what is wrong with it. */
+static const char *certificate_hint(const char *error)
 {
+    if (strstr(error, "expired"))
+        return "renew the server's certificate, or set this machine's clock right";
+    if (strstr(error, "not yet valid"))
+        return "set this machine's clock right, or wait until the certificate is valid";
+    if (strstr(error, "name"))
+        return "ask for the name that the certificate is for, or say it: server_name=";
+    return "name the authority that issued it: ca=";
+}
+
+static bool fail_certificate(const struct transfer *transfer, const char *error, uint64_t deadline,
+                             struct failure *failure)
+{
+    const struct transfer_request *request = transfer->request;
     char peer[256];
     struct buffer shown = {0};
     const char *trusted = request->target.ca        ? request->target.ca
                           : request->target.ca_path ? request->target.ca_path
                                                     : "the system's authorities";
     transfer_show_peer(request, peer, sizeof peer);
-    look_at_certificate(transfers, request, &shown);
+    look_at_certificate(transfer->transfers, request, deadline, &shown);
     failure_set(failure, "unreachable", request->op,
                 "the certificate of %s%s%s%s does not verify against %s: %s", peer, shown.length ? " (" : "",
                 buffer_text(&shown), shown.length ? ")" : "", trusted, error);
-    if (strstr(error, "has expired") || strstr(error, "not yet valid"))
-        failure_hint(failure, "have the server's certificate renewed, or set the clock of this machine");
-    else
-        failure_hint(failure,
-                     "name the authority that issued it with ca=, or the name it is for with server_name=");
+    failure_hint(failure, "%s", certificate_hint(error));
     buffer_free(&shown);
     return false;
 }
@@ -163,13 +178,14 @@ static bool fail_client(const struct transfer_request *request, const char *peer
 
 /* Did the exchange break off because of our certificate? A server of TLS 1.3 refuses it after the handshake, and what it
  * says is lost when it closes while we still write. In a handshake of TLS 1.2 it says so at its end. */
-static bool look_at_refusal(struct transfers *transfers, const struct transfer *transfer, char *error)
+static bool look_at_refusal(const struct transfer *transfer, uint64_t deadline, char *error)
 {
+    struct transfers *transfers = transfer->transfers;
     struct look look;
     if (strncasecmp(transfer->request->url, "https:", 6) != 0 || transfer->header_bytes > 0)
         return false;
     look_open(&look, transfer->request);
-    bool ended = look_run(&look, transfers, CURL_SSLVERSION_TLSv1_2 | CURL_SSLVERSION_MAX_TLSv1_2);
+    bool ended = look_run(&look, transfers, CURL_SSLVERSION_TLSv1_2 | CURL_SSLVERSION_MAX_TLSv1_2, deadline);
     const char *said = ended ? look.transfer->error : "";
     bool none = !look.request.target.cert && strstr(said, "alert handshake failure"); /* OpenSSL's servers */
     bool refused = none || is_about_client(said);
@@ -177,6 +193,15 @@ static bool look_at_refusal(struct transfers *transfers, const struct transfer *
         memcpy(error, look.transfer->error, CURL_ERROR_SIZE);
     look_close(&look, transfers);
     return refused;
+}
+
+/* A change that was sent and not answered. */
+static bool hint_uncertain(const struct transfer_request *request, struct failure *failure)
+{
+    if (!request->reads)
+        failure_hint(failure,
+                     "whether the server did what was asked is not known: look before you ask again");
+    return !request->reads;
 }
 
 bool transfer_fail_timeout(const struct transfer_request *request, bool connected, uint64_t waited_ms,
@@ -187,16 +212,49 @@ bool transfer_fail_timeout(const struct transfer_request *request, bool connecte
     failure_set(failure, "timeout", request->op,
                 connected ? "%s did not answer in full within %.1f s" : "no connection to %s within %.1f s",
                 peer, (double)waited_ms / 1000);
+    if (connected && hint_uncertain(request, failure))
+        return false;
+    failure_hint(failure, "%s, or give it more time: timeout=",
+                 connected ? "see what keeps the server busy" : "see whether the way to it is open");
     return false;
+}
+
+bool transfer_fail_silence(const struct transfer_request *request, uint64_t silence_ms,
+                           struct failure *failure)
+{
+    char peer[256];
+    transfer_show_peer(request, peer, sizeof peer);
+    failure_set(failure, "timeout", request->op, "nothing more came from %s within %.1f s", peer,
+                (double)silence_ms / 1000);
+    failure_hint(failure, "it may have nothing to tell: give it more time with timeout=, or none at all");
+    return false;
+}
+
+/* curl names whom it could not reach: that may be a proxy of the environment, not the peer. */
+static bool fail_proxy(const struct transfer *transfer, const char *peer, const char *reason,
+                       struct failure *failure)
+{
+    char host[128];
+    unsigned port;
+    if (transfer->request->target.unix_socket || strchr(peer, '[') ||
+        sscanf(transfer->error, "Failed to connect to %127s port %u", host, &port) != 2 ||
+        strncmp(peer, host, strlen(host)) == 0)
+        return false;
+    failure_set(failure, "unreachable", transfer->request->op, "cannot connect to the proxy %s:%u for %s: %s",
+                host, port, peer, reason);
+    failure_hint(failure,
+                 "see http_proxy and https_proxy in the environment; no_proxy names what needs none");
+    return true;
 }
 
 static bool fail_connect(const struct transfer *transfer, const char *peer, struct failure *failure)
 {
-    const struct transfer_request *request = transfer->request;
     long number = 0;
     curl_easy_getinfo(transfer->easy, CURLINFO_OS_ERRNO, &number);
-    failure_set(failure, "unreachable", request->op, "cannot connect to %s: %s", peer,
-                number ? strerror((int)number) : transfer->error);
+    const char *reason = number ? strerror((int)number) : transfer->error;
+    if (fail_proxy(transfer, peer, reason, failure))
+        return false;
+    failure_set(failure, "unreachable", transfer->request->op, "cannot connect to %s: %s", peer, reason);
     if (number == ECONNREFUSED)
         failure_hint(failure, "see whether the server runs and listens on that address");
     return false;
@@ -228,18 +286,69 @@ static bool fail_tls(const struct transfer *transfer, const char *peer, struct f
     }
 }
 
+/* Something came, but no answer in HTTP. */
+static bool fail_answer(const struct transfer *transfer, const char *peer, const char *error,
+                        struct failure *failure)
+{
+    const struct transfer_request *request = transfer->request;
+    if (transfer->refusal)
+        failure_set(failure, "invalid", request->op, "the answer of %s cannot be taken: %s", peer,
+                    transfer->refusal);
+    else
+        failure_set(failure, "invalid", request->op, "%s does not answer in HTTP: %s", peer, error);
+    bool may_be_tls = strncasecmp(request->url, "http:", 5) == 0 && transfer->header_bytes == 0;
+    failure_hint(failure, "see what listens there: it may be another service%s",
+                 may_be_tls ? ", or speak https" : "");
+    return false;
+}
+
+/* The connection ended before the answer did. */
+static bool fail_broken(const struct transfer *transfer, const char *peer, const char *error,
+                        uint64_t deadline, struct failure *failure)
+{
+    const struct transfer_request *request = transfer->request;
+    char refusal[CURL_ERROR_SIZE];
+    if (look_at_refusal(transfer, deadline, refusal))
+        return fail_client(request, peer, refusal, failure);
+    failure_set(failure, "unreachable", request->op, "the exchange with %s broke off: %s", peer, error);
+    if (strstr(error, "CONNECT tunnel") || strstr(error, "from proxy"))
+        failure_hint(failure,
+                     "the proxy that https_proxy names does not lead there; no_proxy names what needs none");
+    else
+        hint_uncertain(request, failure);
+    return false;
+}
+
+static bool fail_size(const struct transfer *transfer, const char *peer, struct failure *failure)
+{
+    const struct transfer_request *request = transfer->request;
+    failure_set(failure, "invalid", request->op, "the answer of %s is larger than %zu bytes", peer,
+                request->answer_limit ? request->answer_limit : TRANSFER_ANSWER_LIMIT);
+    failure_hint(failure, "ask for less of it, or raise the limit where the function takes one (limit=)");
+    return false;
+}
+
+static const char *error_text(const struct transfer *transfer)
+{
+    if (strncmp(transfer->error, "getpeername()", 13) ==
+        0) /* what curl says when it looks whom it had reached */
+        return "the connection was reset at once";
+    return transfer->error[0] ? transfer->error : curl_easy_strerror(transfer->result);
+}
+
 /* Why the attempt ended without an answer. */
-bool transfer_fail_result(struct transfers *transfers, const struct transfer *transfer, uint64_t waited_ms,
+bool transfer_fail_result(const struct transfer *transfer, uint64_t waited_ms, uint64_t deadline,
                           struct failure *failure)
 {
     const struct transfer_request *request = transfer->request;
     const char *op = request->op;
-    const char *error = transfer->error[0] ? transfer->error : curl_easy_strerror(transfer->result);
-    char peer[256], refusal[CURL_ERROR_SIZE];
+    const char *error = error_text(transfer);
+    char peer[256];
     transfer_show_peer(request, peer, sizeof peer);
     if (transfer->too_large)
-        return failure_set(failure, "invalid", op, "the answer of %s is larger than %zu bytes", peer,
-                           request->answer_limit ? request->answer_limit : TRANSFER_ANSWER_LIMIT);
+        return fail_size(transfer, peer, failure);
+    if (transfer->refusal)
+        return fail_answer(transfer, peer, error, failure);
     if (is_about_client(error))
         return fail_client(request, peer, error, failure);
     switch (transfer->result) {
@@ -253,7 +362,7 @@ bool transfer_fail_result(struct transfers *transfers, const struct transfer *tr
     case CURLE_OPERATION_TIMEDOUT:
         return transfer_fail_timeout(request, false, waited_ms, failure);
     case CURLE_PEER_FAILED_VERIFICATION:
-        return fail_certificate(transfers, request, error, failure);
+        return fail_certificate(transfer, error, deadline, failure);
     case CURLE_SSL_CONNECT_ERROR:
     case CURLE_SSL_CERTPROBLEM:
     case CURLE_SSL_CACERT_BADFILE:
@@ -262,14 +371,17 @@ bool transfer_fail_result(struct transfers *transfers, const struct transfer *tr
         return failure_set(failure, "usage", op, "not a URL that can be asked: %s", error);
     case CURLE_UNSUPPORTED_PROTOCOL: /* HTTP/0.9 and garbage; other schemes were refused before */
     case CURLE_WEIRD_SERVER_REPLY:
-        return failure_set(failure, "invalid", op, "%s does not answer in HTTP: %s", peer, error);
+        return fail_answer(transfer, peer, error, failure);
+    case CURLE_OUT_OF_MEMORY: /* what curl says to a line of 100 KB */
+        return fail_answer(transfer, peer, transfer->has_head ? error : "a line of its head is too long",
+                           failure);
     case CURLE_WRITE_ERROR:
         if (transfer->write_error)
             return failure_errno(failure, transfer->write_error, op, "cannot write the answer of %s", peer);
-        /* fall through */
+        return fail_broken(transfer, peer, error, deadline, failure);
     default:
-        if (look_at_refusal(transfers, transfer, refusal))
-            return fail_client(request, peer, refusal, failure);
-        return failure_set(failure, "unreachable", op, "the exchange with %s broke off: %s", peer, error);
+        if (strstr(error, "chunked-encoding"))
+            return fail_answer(transfer, peer, error, failure);
+        return fail_broken(transfer, peer, error, deadline, failure);
     }
 }

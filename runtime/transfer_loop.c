@@ -27,8 +27,7 @@ static void collect_ended(struct transfers *transfers)
         if (message->msg != CURLMSG_DONE)
             continue;
         curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, (char **)&transfer);
-        transfer->result = message->data.result;
-        transfer->done = true;
+        transfer_end(transfer, message->data.result);
         transfer_wake(transfer);
     }
 }
@@ -36,6 +35,7 @@ static void collect_ended(struct transfers *transfers)
 void transfers_drive(struct transfers *transfers, curl_socket_t socket, int events)
 {
     int running;
+    transfers->turn_ends = uv_hrtime() + TURN_NS;
     curl_multi_socket_action(transfers->multi, socket, events, &running);
     collect_ended(transfers);
 }
@@ -76,6 +76,30 @@ static void on_ready(uv_poll_t *poll, int status, int events)
 static void on_timeout(uv_timer_t *timer)
 {
     transfers_drive(timer->data, CURL_SOCKET_TIMEOUT, 0);
+}
+
+/* Goes on with what rests. What curl kept meanwhile may fail here: curl tells nobody else. */
+static void on_rested(uv_timer_t *timer)
+{
+    struct transfers *transfers = timer->data;
+    transfers->turn_ends = uv_hrtime() + TURN_NS;
+    for (struct transfer *transfer = transfers->active; transfer; transfer = transfer->next) {
+        if (!transfer->resting || transfer->done)
+            continue;
+        transfer->resting = false;
+        CURLcode result = curl_easy_pause(transfer->easy, CURLPAUSE_CONT);
+        if (result != CURLE_OK) {
+            transfer_end(transfer, result);
+            transfer_wake(transfer);
+        }
+    }
+    transfers_drive(transfers, CURL_SOCKET_TIMEOUT, 0);
+}
+
+void transfers_rest(struct transfers *transfers)
+{
+    if (!uv_is_closing((uv_handle_t *)&transfers->rest))
+        uv_timer_start(&transfers->rest, on_rested, 1, 0); /* with 0 libuv would not leave its timers */
 }
 
 static void on_watch_closed(uv_handle_t *handle)
@@ -179,13 +203,16 @@ struct transfers *transfers_of(struct runtime *runtime)
     struct transfers *transfers = allocate_zeroed(1, sizeof *transfers);
     transfers->runtime = runtime;
     transfers->multi = curl_multi_init();
-    if (!transfers->multi || uv_timer_init(&runtime->loop, &transfers->timer) != 0) {
+    if (!transfers->multi) {
         curl_multi_cleanup(transfers->multi);
         free(transfers);
         curl_global_cleanup();
         return NULL;
     }
-    transfers->timer.data = transfers;
+    uv_timer_init(&runtime->loop, &transfers->timer); /* they cannot fail */
+    uv_timer_init(&runtime->loop, &transfers->rest);
+    transfers->timer.data = transfers->rest.data = transfers;
+    transfers->open_timers = 2;
     curl_multi_setopt(transfers->multi, CURLMOPT_SOCKETFUNCTION, on_socket);
     curl_multi_setopt(transfers->multi, CURLMOPT_SOCKETDATA, transfers);
     curl_multi_setopt(transfers->multi, CURLMOPT_TIMERFUNCTION, on_timer);

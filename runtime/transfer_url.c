@@ -3,6 +3,7 @@
 
 #include "fiber.h"
 
+#include <arpa/inet.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -79,8 +80,9 @@ CURLU *transfer_parse_url(const struct transfer_request *request, struct failure
 bool transfer_is_loopback(CURLU *url)
 {
     char *host = transfer_url_part(url, CURLUPART_HOST);
-    bool loopback = host && (strcasecmp(host, "localhost") == 0 || strncmp(host, "127.", 4) == 0 ||
-                             strcmp(host, "[::1]") == 0);
+    struct in_addr number;
+    bool loopback = host && (strcasecmp(host, "localhost") == 0 || strcmp(host, "[::1]") == 0 ||
+                             (inet_pton(AF_INET, host, &number) == 1 && ntohl(number.s_addr) >> 24 == 127));
     curl_free(host);
     return loopback;
 }
