@@ -227,6 +227,7 @@ struct api_write {
     struct exchange *exchange; /* owns what the change says */
     int parameters;            /* path parameters at 1..n */
     int data, options;         /* stack indexes, or 0 */
+    uint64_t deadline;         /* of the whole call, 0 = none */
 };
 
 /* [-0, +0, v] Reads what is there and fills in the change's before, diff and undo. */
@@ -276,14 +277,19 @@ bool api_answer_to(lua_State *L, const struct api_client *client, const struct a
 const char *api_permission_of(const struct api_product *product, const struct api_row *row);
 
 /* Makes an error answer a failure: the server's own words, and what to do. */
-void api_explain(const struct api_client *client, const struct api_row *row, const struct exchange *exchange,
-                 struct failure *failure);
+void api_explain(lua_State *L, const struct api_client *client, const struct api_row *row,
+                 const struct exchange *exchange, struct failure *failure);
 
-/* Did the server send the request on to an address of the same cluster? Then the exchange goes there now. */
-bool api_redirect(lua_State *L, const struct api_client *client, struct exchange *exchange);
+/* Did the server send the request on to an address of the same cluster? Then the exchange goes there now. Who leads is
+ * asked before the deadline. */
+bool api_redirect(lua_State *L, const struct api_client *client, struct exchange *exchange,
+                  uint64_t deadline);
 
 /* The Lua function product.watch: a blocking query as an iterator. */
 int api_watch(lua_State *L);
+
+/* What to do about an answer that is none of the product's. */
+const char *api_hint_foreign(const struct api_client *client, struct exchange *exchange);
 
 /* Adds to a failure to connect what to look at. */
 void api_explain_unreachable(const struct api_client *client, struct failure *failure);

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #define SHOWN_ERROR 1500
 
@@ -25,23 +26,35 @@ static bool asks_raw(const struct api_row *row, const struct exchange *exchange)
 }
 
 /* Is the answer to be decoded? Some options make a JSON endpoint answer text (format=prometheus): the content type
- * tells, and servers that name none answer JSON where the row says so. Vault calls an object plain text here and
- * there (sys/metrics). */
+ * tells, and servers that name none answer JSON where the row says so. Proxies and old servers call JSON plain text. */
 static bool is_decoded(const struct api_row *row, const struct exchange *exchange)
 {
     if (strcmp(row->returns, "json") != 0 || asks_raw(row, exchange))
         return false;
+    const char *text = buffer_text(&exchange->answer.body);
+    text += strspn(text, " \r\n\t");
     return exchange_is_json(exchange) || !transfer_answer_header(&exchange->answer, "Content-Type") ||
-           buffer_text(&exchange->answer.body)[0] == '{';
+           *text == '{' || *text == '[' || exchange_is_page(exchange);
+}
+
+const char *api_hint_foreign(const struct api_client *client, struct exchange *exchange)
+{
+    struct buffer hint = {0};
+    buffer_format(&hint, "is it %s that answers there? (the address is from %s)", client->product->title,
+                  client->address_from);
+    const char *copy = exchange_copy(exchange, buffer_text(&hint));
+    buffer_free(&hint);
+    return copy;
 }
 
 /* [-0, +1, v] */
-static void push_decoded(lua_State *L, const struct api_row *row, const struct exchange *exchange)
+static void push_decoded(lua_State *L, const struct api_client *client, const struct api_row *row,
+                         struct exchange *exchange)
 {
     char error[256];
     const struct buffer *body = &exchange->answer.body;
-    if (!json_decode(L, buffer_text(body), body->length, error, sizeof error))
-        failure_error(L, "invalid", exchange->op, "the answer is no JSON: %s", error);
+    if (exchange_is_page(exchange) || !json_decode(L, buffer_text(body), body->length, error, sizeof error))
+        exchange_refuse_json(L, exchange, error, api_hint_foreign(client, exchange));
     if (!json_is_null(L, -1))
         return;
     lua_pop(L, 1); /* Go writes an empty list as null */
@@ -110,7 +123,8 @@ static void push_meta(lua_State *L, const struct api_client *client, const struc
                             ? transfer_answer_header(&exchange->answer, client->product->index_header)
                             : NULL;
     lua_createtable(L, 0, 3);
-    if (index) {
+    size_t digits = index ? strspn(index, "0123456789") : 0;
+    if (digits > 0 && !index[digits] && strtoull(index, NULL, 10) <= LUA_MAXINTEGER) {
         lua_pushinteger(L, (lua_Integer)strtoull(index, NULL, 10));
         lua_setfield(L, -2, "index");
     }
@@ -118,6 +132,12 @@ static void push_meta(lua_State *L, const struct api_client *client, const struc
     lua_setfield(L, -2, "status");
     exchange_push_headers(L, exchange);
     lua_setfield(L, -2, "headers");
+}
+
+/* Must the answer say something? */
+static bool is_question(const struct api_row *row)
+{
+    return row->effect == API_READ && strcmp(row->method, "GET") == 0 && strcmp(row->returns, "json") == 0;
 }
 
 void api_push_answer(lua_State *L, const struct api_client *client, const struct api_row *row,
@@ -131,15 +151,17 @@ void api_push_answer(lua_State *L, const struct api_client *client, const struct
         lua_pushnil(L);
     else if (status >= 300 && !exchange_is_answer(exchange, status) && !is_trace(row, exchange)) {
         struct failure failure;
-        api_explain(client, row, exchange, &failure);
+        api_explain(L, client, row, exchange, &failure);
         failure_raise(L, &failure);
     } else if (status == 204 && row->effect == API_READ && strcmp(row->returns, "json") == 0)
         lua_pushnil(L); /* looked for and not found */
+    else if (body->length == 0 && status == 200 && is_question(row) && !asks_raw(row, exchange))
+        exchange_refuse_json(L, exchange, "it is empty", api_hint_foreign(client, exchange));
     else if (body->length == 0 && strcmp(row->returns, "raw") != 0 && strcmp(row->returns, "text") != 0 &&
              !asks_raw(row, exchange))
         lua_pushboolean(L, true); /* done, nothing to tell */
     else if (is_decoded(row, exchange))
-        push_decoded(L, row, exchange);
+        push_decoded(L, client, row, exchange);
     else
         lua_pushlstring(L, buffer_text(body), body->length);
     api_hide(L, client->product->secret, exchange->op);
@@ -161,8 +183,30 @@ static void append_line(struct buffer *out, const char *text, size_t length)
     }
     while (length > 0 && isspace((unsigned char)text[length - 1]))
         length--;
-    for (size_t i = 0; i < length && out->length < SHOWN_ERROR; i++)
-        buffer_append(out, (unsigned char)text[i] < ' ' ? " " : &text[i], 1);
+    buffer_append(out, text, length);
+}
+
+/* Appends what stands for the escape at `at`, the backslash, and returns its last byte. */
+static const char *append_escape(struct buffer *out, const char *at)
+{
+    char byte = *++at && strchr("nrtbf", *at) ? ' ' : *at, digits[5] = "";
+    if (byte != 'u' || strspn(strncpy(digits, at + 1, 4), "0123456789abcdefABCDEF") != 4) {
+        buffer_append(out, &byte, 1);
+        return at;
+    }
+    unsigned long code = strtoul(digits, NULL, 16);
+    if (code < 0x80)
+        buffer_append(out, &(char){code < ' ' ? ' ' : (char)code}, 1);
+    else if (code < 0x800)
+        buffer_append(out, (char[]){(char)(0xC0 | code >> 6), (char)(0x80 | (code & 63))}, 2);
+    else if (code < 0xD800 || code > 0xDFFF)
+        buffer_append(
+            out,
+            (char[]){(char)(0xE0 | code >> 12), (char)(0x80 | (code >> 6 & 63)), (char)(0x80 | (code & 63))},
+            3);
+    else
+        buffer_append(out, "?", 1); /* half of a pair */
+    return at + 4;
 }
 
 /* Appends the string whose quote is at `at`; returns where its closing quote is. Errors are small, of a few known forms,
@@ -170,12 +214,11 @@ static void append_line(struct buffer *out, const char *text, size_t length)
 static const char *append_string(struct buffer *out, const char *at)
 {
     struct buffer word = {0};
-    for (at++; *at && *at != '"'; at++) {
-        char byte = *at;
-        if (byte == '\\' && at[1])
-            byte = *++at == 'n' || *at == 't' ? ' ' : *at;
-        buffer_append(&word, &byte, 1);
-    }
+    for (at++; *at && *at != '"'; at++)
+        if (*at == '\\' && at[1])
+            at = append_escape(&word, at);
+        else
+            buffer_append(&word, at, 1);
     append_line(out, buffer_text(&word), word.length);
     buffer_free(&word);
     return at;
@@ -275,9 +318,26 @@ static bool is_refusal(int status, const char *said)
     return status == 401 || status == 403 || (contains(said, "denied ") && contains(said, " ACLs"));
 }
 
-static void hint_error(const struct api_client *client, const struct api_row *row, const char *said,
-                       const char *path, int status, struct failure *failure)
+/* What the status alone says. */
+static void hint_status(const struct exchange *exchange, struct failure *failure)
 {
+    int status = exchange->answer.status;
+    const char *after = transfer_answer_header(&exchange->answer, "Retry-After");
+    if (status == 429)
+        failure_hint(failure, "the server takes no more requests for now: ask again later%s%.40s",
+                     after ? ", Retry-After: " : "", after ? after : "");
+    else if (status == 407)
+        failure_hint(failure,
+                     "a proxy answers, the one that http_proxy names: no_proxy names what needs none");
+    else if (status >= 502 && status <= 504)
+        failure_hint(failure,
+                     "the server, or one that it asks, is not ready: look at its log, ask again later");
+}
+
+static void hint_error(const struct api_client *client, const struct api_row *row, const char *said,
+                       const char *path, const struct exchange *exchange, struct failure *failure)
+{
+    int status = exchange->answer.status;
     /* Where another endpoint has an id at that place, an older server takes the last word for one. */
     bool is_id = contains(said, "UUID must be") && !strchr(row->path, '{');
     for (const struct api_hint *hint = client->product->hints; hint->text && !is_id; hint++)
@@ -285,6 +345,7 @@ static void hint_error(const struct api_client *client, const struct api_row *ro
             failure_hint(failure, "%s", hint->hint);
             return;
         }
+    hint_status(exchange, failure);
     if (contains(said, "HTTP request to an HTTPS server")) /* Go's own words */
         failure_hint(failure, "the server speaks https there: begin the address from %s with https://",
                      client->address_from);
@@ -297,18 +358,32 @@ static void hint_error(const struct api_client *client, const struct api_row *ro
                      row->since[0] ? row->since : "of a later version", row->since[0] ? " on" : "");
 }
 
-void api_explain(const struct api_client *client, const struct api_row *row, const struct exchange *exchange,
-                 struct failure *failure)
+/* What the server said, on one line, as it may be shown. */
+static void append_said(lua_State *L, const struct exchange *exchange, struct buffer *out)
+{
+    struct buffer said = {0};
+    const char *text = buffer_text(&exchange->answer.body);
+    if (text[strspn(text, " \t\r\n")] == '<') /* a proxy's page */
+        return;
+    if (!append_error_list(&said, text, "\"errors\"") && !append_failed_operations(&said, text) &&
+        !append_error_list(&said, text, "\"warnings\""))
+        append_line(&said, text, exchange->answer.body.length);
+    exchange_excerpt(L, buffer_text(&said), said.length, SHOWN_ERROR, out);
+    buffer_wipe(&said);
+}
+
+void api_explain(lua_State *L, const struct api_client *client, const struct api_row *row,
+                 const struct exchange *exchange, struct failure *failure)
 {
     int status = exchange->answer.status;
     struct buffer said = {0};
-    const char *text = buffer_text(&exchange->answer.body);
     const char *location = transfer_answer_header(&exchange->answer, "Location");
-    if (status < 400)
-        buffer_format(&said, "redirected to %s, not followed", location ? location : "nowhere");
-    else if (!append_error_list(&said, text, "\"errors\"") && !append_failed_operations(&said, text) &&
-             !append_error_list(&said, text, "\"warnings\""))
-        append_line(&said, text, exchange->answer.body.length);
+    if (status < 400) {
+        buffer_append_text(&said, "redirected to ");
+        exchange_excerpt_location(L, location ? location : "", &said);
+        buffer_append_text(&said, ", not followed");
+    } else
+        append_said(L, exchange, &said);
     failure_set(failure, is_refusal(status, buffer_text(&said)) ? "permission" : "http", exchange->op,
                 "%s answers %d%s%s", client->product->title, status, said.length ? ": " : "",
                 buffer_text(&said));
@@ -318,27 +393,45 @@ void api_explain(const struct api_client *client, const struct api_row *row, con
     bool ours = strncmp(url, base, strlen(base)) == 0 && strncmp(url + strlen(base), "/v1/", 4) == 0;
     snprintf(path, sizeof path, "%s", ours ? url + strlen(base) + 4 : "");
     path[strcspn(path, "?")] = '\0';
-    if (status < 400 && client->product->leader && location)
-        failure_hint(failure,
-                     "that is not what the server names as its leader: give the active server's address");
-    hint_error(client, row, buffer_text(&said), *path ? path : NULL, status, failure);
+    if (status < 400)
+        failure_hint(failure, "%s (the address is from %s)",
+                     client->product->leader && location
+                         ? "that is not what the server names as its leader: give the active server's address"
+                         : "give the address where it answers itself",
+                     client->address_from);
+    hint_error(client, row, buffer_text(&said), *path ? path : NULL, exchange, failure);
     failure->status = status;
     buffer_free(&said);
 }
 
+/* Hints name options; these clients are set up by variables. */
+static void name_variables(const struct api_product *product, struct failure *failure)
+{
+    const char *options = strstr(failure->hint, "cert= and key=");
+    if (strstr(failure->hint, "server_name="))
+        failure_hint(failure, "ask for the name that the certificate is for, or say it in %s",
+                     variable_of(product, API_SERVER_NAME, "server_name="));
+    else if (strstr(failure->hint, "ca="))
+        failure_hint(failure, "name the authority that issued it in %s", variable_of(product, API_CA, "ca="));
+    else if (options)
+        failure_hint(failure, "%.*s%s and %s", (int)(options - failure->hint), failure->hint,
+                     variable_of(product, API_CERT, "cert="), variable_of(product, API_KEY, "key="));
+}
+
 void api_explain_unreachable(const struct api_client *client, struct failure *failure)
 {
-    const struct api_product *product = client->product;
+    const char *message = failure->message;
+    if (strcmp(failure->kind, "invalid") == 0 && strstr(failure->hint, "what listens there"))
+        failure_hint(failure, "is it %s that listens there%s? (the address is from %s)",
+                     client->product->title, strstr(failure->hint, "https") ? ", and without TLS" : "",
+                     client->address_from);
     if (strcmp(failure->kind, "unreachable") != 0)
         return;
-    if (strstr(failure->hint, "server_name="))
-        failure_hint(failure, "name the authority that issued it in %s, or the name it is for in %s",
-                     variable_of(product, API_CA, "ca="),
-                     variable_of(product, API_SERVER_NAME, "server_name="));
-    else if (strstr(failure->hint, "cert= and key="))
-        failure_hint(failure, "%.*s%s and %s", (int)(strstr(failure->hint, "cert= and key=") - failure->hint),
-                     failure->hint, variable_of(product, API_CERT, "cert="),
-                     variable_of(product, API_KEY, "key="));
-    else if (!failure->hint[0] || strstr(failure->message, "cannot connect"))
-        failure_hint(failure, "%s (the address is from %s)", product->unreachable, client->address_from);
+    name_variables(client->product, failure);
+    if (failure->hint[0] && (!strstr(message, "cannot connect") || strstr(message, "the proxy")))
+        return; /* TLS and names have hints of their own */
+    bool may_be_tls = strncasecmp(client->base, "http:", 5) == 0 &&
+                      (strstr(message, "Empty reply") || strstr(message, "broke off: Recv failure"));
+    failure_hint(failure, "%s%s (the address is from %s)", client->product->unreachable,
+                 may_be_tls ? "; it may speak https there" : "", client->address_from);
 }

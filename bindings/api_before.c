@@ -47,6 +47,10 @@ static bool push_state(lua_State *L, const struct api_write *write, const struct
     exchange->request.method = "GET";
     exchange->request.reads = true;
     exchange->request.answer_limit = READ_LIMIT;
+    if (write->deadline) { /* half of the time is for the write */
+        exchange_limit_time(L, exchange, write->deadline);
+        exchange->request.timeout_ms = (exchange->request.timeout_ms + 1) / 2;
+    }
     if (exchange->request.timeout_ms == 0 || exchange->request.timeout_ms > READ_TIMEOUT_MS)
         exchange->request.timeout_ms = READ_TIMEOUT_MS;
     exchange_name(exchange, write->op);

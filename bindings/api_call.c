@@ -34,6 +34,7 @@ struct call {
     int data;                    /* index of the table that is the body, or 0 */
     int options;                 /* index of the options table, or 0 */
     bool unknown;                /* something in it that only a real run can know */
+    uint64_t deadline;           /* timeout= is for the whole call; 0 where it is not given */
     struct api_passage *passage; /* of a binding's call, or NULL */
     char op[128];
 };
@@ -401,6 +402,7 @@ static void choose_id(struct call *call, const struct api_short_id *kind, const 
         }
         lua_settop(L, chosen);
     }
+    failure_hint(&failure, "give more of the id");
     if (found > 1)
         failure_raise(L, &failure);
     if (found == 0)
@@ -428,15 +430,21 @@ static void push_full_id(struct call *call, const struct api_short_id *kind, con
         exchange_query(exchange, call->client->query[i].name, call->client->query[i].value);
     exchange->request.method = "GET";
     exchange->request.reads = true;
-    if (!exchange_perform(L, exchange, &failure) || exchange->answer.status != 200) {
-        if (exchange->answer.status)
-            api_explain(call->client, call->row, exchange, &failure);
-        else
-            api_explain_unreachable(call->client, &failure);
+    if (call->deadline)
+        exchange_limit_time(L, exchange, call->deadline);
+    exchange_name(exchange, call->op);
+    if (!exchange_perform(L, exchange, &failure)) {
+        api_explain_unreachable(call->client, &failure);
+        failure_raise(L, &failure);
+    }
+    if (exchange->answer.status != 200) {
+        api_explain(L, call->client, call->row, exchange, &failure);
         failure_raise(L, &failure);
     }
     const struct buffer *body = &exchange->answer.body;
-    if (!json_decode(L, buffer_text(body), body->length, error, sizeof error) || !lua_istable(L, -1))
+    if (!json_decode(L, buffer_text(body), body->length, error, sizeof error))
+        exchange_refuse_json(L, exchange, error, api_hint_foreign(call->client, exchange));
+    if (!lua_istable(L, -1))
         failure_error(L, "not-found", call->op, "no %s has an id that begins with %s", kind->noun, given);
     choose_id(call, kind, given);
 }
@@ -482,8 +490,12 @@ static bool perform(struct call *call, struct failure *failure)
 {
     /* The rule of --check, once more where it cannot be passed by: only reads leave. */
     assert(call->judged.effect == API_READ || !runtime_of(call->L)->options.check);
+    if (call->deadline)
+        exchange_limit_time(call->L, call->exchange, call->deadline);
+    uint64_t timeout = call->exchange->request.timeout_ms;
+    uint64_t end = runtime_now(runtime_of(call->L)) + (timeout ? timeout : TRANSFER_TIMEOUT_MS);
     bool answered = exchange_perform(call->L, call->exchange, failure);
-    if (answered && api_redirect(call->L, call->client, call->exchange))
+    if (answered && api_redirect(call->L, call->client, call->exchange, end))
         answered = exchange_perform(call->L, call->exchange, failure);
     if (answered)
         return true;
@@ -582,7 +594,7 @@ static void refuse_error(struct call *call)
     int status = call->exchange->answer.status;
     if (status < 300 || exchange_is_answer(call->exchange, status))
         return;
-    api_explain(call->client, call->row, call->exchange, &failure);
+    api_explain(call->L, call->client, call->row, call->exchange, &failure);
     failure_raise(call->L, &failure);
 }
 
@@ -615,7 +627,8 @@ static void look_before(struct call *call, const char *path, struct change *chan
                               .exchange = call->exchange,
                               .parameters = call->parameters,
                               .data = call->data,
-                              .options = call->options};
+                              .options = call->options,
+                              .deadline = call->deadline};
     api_look_before(L, &write, change);
 }
 
@@ -648,7 +661,7 @@ static int perform_change(struct call *call, const char *path)
         return change_fail(L, &change, &failure);
     int status = call->exchange->answer.status;
     if (status >= 300 && !exchange_is_answer(call->exchange, status)) {
-        api_explain(call->client, call->row, call->exchange, &failure);
+        api_explain(L, call->client, call->row, call->exchange, &failure);
         if (call->product->is_missing && call->product->is_missing(L, call->client, call->exchange))
             failure_hint(&failure, "what it names is not there: the token itself is known to the servers");
         return change_fail(L, &change, &failure);
@@ -702,8 +715,8 @@ static void take_limits(struct call *call)
     struct transfer_request *request = &call->exchange->request;
     if (!call->options)
         return;
-    request->timeout_ms = (uint64_t)argument_duration(call->L, call->options, call->op, "timeout",
-                                                      (int64_t)request->timeout_ms);
+    if (call->deadline)
+        exchange_limit_time(call->L, call->exchange, call->deadline);
     int64_t retries = argument_integer(call->L, call->options, call->op, "retries", request->retries);
     request->retries = retries < 0 ? 0 : retries > 100 ? 100 : (unsigned)retries;
 }
@@ -772,6 +785,8 @@ int api_call(lua_State *L)
     take_arguments(&call);
     if (!call.client)
         call.client = api_default_client(L, call.product); /* stays on the stack while it is used */
+    int64_t timeout = call.options ? argument_duration(L, call.options, call.op, "timeout", 0) : 0;
+    call.deadline = timeout > 0 ? runtime_now(runtime_of(L)) + (uint64_t)timeout : 0;
     complete_ids(&call);
     const char *path = prepare(&call);
     if (call.passage) {

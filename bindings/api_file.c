@@ -91,7 +91,12 @@ static bool fetch(lua_State *L, const struct api_client *client, const struct ap
         return false;
     }
     if (exchange->answer.status >= 300) {
-        api_explain(client, row, exchange, failure);
+        api_explain(L, client, row, exchange, failure);
+        return false;
+    }
+    if (lseek(exchange->owned_file, 0, SEEK_CUR) == 0) {
+        failure_set(failure, "invalid", exchange->op, "the answer is empty: %s was not written", path);
+        failure_hint(failure, "%s", api_hint_foreign(client, exchange));
         return false;
     }
     return put_in_place(runtime_of(L), exchange, path, failure);

@@ -24,7 +24,7 @@ static bool same_origin(const char *one, const char *other)
 }
 
 /* [-0, +1, v] Pushes the address of the active server as this server says, or nil. No token is sent. */
-static const char *push_leader(lua_State *L, const struct api_client *client)
+static const char *push_leader(lua_State *L, const struct api_client *client, uint64_t deadline)
 {
     struct failure failure;
     char error[128];
@@ -34,6 +34,8 @@ static const char *push_leader(lua_State *L, const struct api_client *client)
     exchange->request.target = client->target;
     exchange->request.method = "GET";
     exchange->request.reads = true;
+    exchange->request.retries = 0;
+    exchange_limit_time(L, exchange, deadline);
     const struct buffer *body = &exchange->answer.body;
     if (exchange_perform(L, exchange, &failure) && exchange->answer.status == 200 &&
         json_decode(L, buffer_text(body), body->length, error, sizeof error) && lua_istable(L, -1))
@@ -43,16 +45,16 @@ static const char *push_leader(lua_State *L, const struct api_client *client)
     return lua_tostring(L, -1);
 }
 
-bool api_redirect(lua_State *L, const struct api_client *client, struct exchange *exchange)
+bool api_redirect(lua_State *L, const struct api_client *client, struct exchange *exchange, uint64_t deadline)
 {
     const char *location = transfer_answer_header(&exchange->answer, "Location");
     if (!client->product->leader || exchange->answer.status != 307 || !location)
         return false;
     bool downgrade = strncasecmp(client->base, "https:", 6) == 0 && strncasecmp(location, "https:", 6) != 0;
-    bool known = !downgrade && same_origin(location, client->base);
+    bool same = !downgrade && same_origin(location, client->base), known = same;
     if (!known && !downgrade) {
         int top = lua_gettop(L);
-        const char *leader = push_leader(L, client);
+        const char *leader = push_leader(L, client, deadline);
         known = leader && same_origin(location, leader);
         lua_closeslot(L, top + 1);
         lua_settop(L, top);
@@ -62,6 +64,8 @@ bool api_redirect(lua_State *L, const struct api_client *client, struct exchange
     location = exchange_copy(exchange, location);
     buffer_clear(&exchange->url);
     buffer_append_text(&exchange->url, location);
-    exchange->request.target.unix_socket = NULL;
+    if (!same)
+        exchange->request.target.unix_socket = NULL;
+    exchange_limit_time(L, exchange, deadline);
     return true;
 }

@@ -15,6 +15,8 @@
 #define METATABLE      "moonbook.api_stream"
 #define LONGEST_LINE   ((size_t)1 << 20)
 #define LONGEST_OBJECT ((size_t)16 << 20)
+#define FOREIGN        "see what it is that answers there, and what its log says"
+#define AGAIN          "ask again from where it was: the server may have been stopped"
 
 enum mode { MODE_UNKNOWN, MODE_LINES, MODE_OBJECTS };
 
@@ -27,6 +29,7 @@ struct stream {
     uint64_t silence_ms;
     enum mode mode;
     bool ended, framed;
+    size_t blanks;  /* that it begins with, as long as the mode is not known */
     size_t scanned; /* of an object that is not whole yet */
     int depth;
     bool in_string, escaped;
@@ -98,6 +101,20 @@ static size_t object_length(struct stream *stream, const char *start, size_t lef
     return 0;
 }
 
+/* [-0, +0, v] How long the object is that comes next; 0 while it is not whole. */
+static size_t next_object(lua_State *L, struct stream *stream, const char *start, size_t left)
+{
+    if (*start != '{' && *start != '[')
+        failure_advise(L, "invalid", stream->op, FOREIGN,
+                       "the stream is no JSON: no object begins where one should");
+    size_t length = object_length(stream, start, left);
+    if (length == 0 && left > LONGEST_OBJECT)
+        failure_advise(L, "invalid", stream->op, FOREIGN, "an object of the stream is larger than 16 MiB");
+    if (length == 0 && stream->ended)
+        failure_advise(L, "invalid", stream->op, AGAIN, "the stream ended within an object");
+    return length;
+}
+
 /* [-0, +0, v] Is the object on top a frame of Nomad's? Then its bytes go to the text. */
 static bool unpack_frame(lua_State *L, struct stream *stream)
 {
@@ -120,7 +137,7 @@ static bool unpack_frame(lua_State *L, struct stream *stream)
         buffer_append(&stream->text, (const char *)bytes, (size_t)count);
     free(bytes);
     if (count < 0)
-        failure_error(L, "invalid", stream->op, "a frame of the stream is not base64");
+        failure_advise(L, "invalid", stream->op, FOREIGN, "a frame of the stream is not base64");
     return true;
 }
 
@@ -138,13 +155,11 @@ static bool push_object(lua_State *L, struct stream *stream)
             take(&stream->bytes, &stream->taken, blanks);
             continue;
         }
-        size_t length = left ? object_length(stream, start, left) : 0;
-        if (length == 0 && left > LONGEST_OBJECT)
-            failure_error(L, "invalid", stream->op, "an object of the stream is larger than 16 MiB");
+        size_t length = left ? next_object(L, stream, start, left) : 0;
         if (length == 0)
             return false;
-        if (!json_decode(L, start, length, error, sizeof error) || !lua_istable(L, -1))
-            failure_error(L, "invalid", stream->op, "the stream is no JSON: %s", error);
+        if (!json_decode(L, start, length, error, sizeof error))
+            failure_advise(L, "invalid", stream->op, FOREIGN, "the stream is no JSON: %s", error);
         take(&stream->bytes, &stream->taken, length);
         lua_pushnil(L);
         bool empty = !lua_next(L, -2);
@@ -155,13 +170,24 @@ static bool push_object(lua_State *L, struct stream *stream)
     }
 }
 
+/* What it hands out shows with the first byte that is no blank; blanks without end are lines. */
+static void choose_mode(struct stream *stream)
+{
+    const char *start = stream->bytes.bytes ? stream->bytes.bytes + stream->taken : "";
+    size_t left = stream->bytes.length - stream->taken;
+    while (stream->blanks < left && strchr(" \r\n\t", start[stream->blanks]) && start[stream->blanks])
+        stream->blanks++;
+    if (stream->blanks < left)
+        stream->mode = start[stream->blanks] == '{' ? MODE_OBJECTS : MODE_LINES;
+    else if (left > LONGEST_LINE)
+        stream->mode = MODE_LINES;
+}
+
 /* [-0, +(0|1), v] Pushes what can be made of the bytes that are there. */
 static bool push_next(lua_State *L, struct stream *stream)
 {
-    size_t blanks = stream->bytes.bytes ? strspn(stream->bytes.bytes + stream->taken, " \r\n\t") : 0;
-    size_t left = stream->bytes.length - stream->taken;
-    if (stream->mode == MODE_UNKNOWN && left > blanks)
-        stream->mode = stream->bytes.bytes[stream->taken + blanks] == '{' ? MODE_OBJECTS : MODE_LINES;
+    if (stream->mode == MODE_UNKNOWN)
+        choose_mode(stream);
     if (stream->mode == MODE_OBJECTS)
         return push_object(L, stream);
     return stream->mode == MODE_LINES && push_line(L, &stream->bytes, &stream->taken, stream->ended);
@@ -180,8 +206,11 @@ static int stream_call(lua_State *L)
             return 0;
         enum transfer_piece piece =
             transfer_stream_read(stream->transfer, stream->silence_ms, &stream->bytes, &failure);
-        if (piece == TRANSFER_FAILED)
+        if (piece == TRANSFER_FAILED) {
+            if (!failure.hint[0] && strcmp(failure.kind, "unreachable") == 0)
+                failure_hint(&failure, AGAIN);
             return failure_raise(L, &failure);
+        }
         stream->ended = piece == TRANSFER_END;
     }
     return 1;
@@ -224,10 +253,10 @@ int api_push_stream(lua_State *L, const struct api_client *client, const struct 
     }
     const struct transfer_answer *answer = transfer_stream_answer(stream->transfer);
     if (answer->status >= 300) {
-        exchange->answer.status = answer->status;
-        buffer_append(&exchange->answer.body, buffer_text(&answer->body), answer->body.length);
+        transfer_answer_free(&exchange->answer);
+        exchange->answer = transfer_stream_take_answer(stream->transfer);
         stream_end(stream);
-        api_explain(client, row, exchange, &failure);
+        api_explain(L, client, row, exchange, &failure);
         return failure_raise(L, &failure);
     }
     lua_pushnil(L);

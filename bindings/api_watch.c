@@ -2,14 +2,30 @@
  * the last one. */
 #include "api.h"
 
+#include "fiber.h"
+
 #include <stdint.h>
 
-#define FIRST_INDEX 1 /* the servers answer at once: their own begin there */
+#define FIRST_INDEX 1    /* the servers answer at once: their own begin there */
+#define PAUSE_MS    1000 /* before a server that did not wait is asked again */
+
+/* [-0, +0, v] No more than one question a second is for nothing. */
+static void pause_since(lua_State *L, uint64_t asked)
+{
+    struct failure failure;
+    uint64_t took = runtime_now(runtime_of(L)) - asked;
+    if (took >= PAUSE_MS)
+        return;
+    enum wait_outcome outcome = fiber_sleep(runtime_of(L), PAUSE_MS - took);
+    if (outcome != WAIT_TIMEOUT && !fiber_wait_failure(&failure, outcome, "watch", 0))
+        failure_raise(L, &failure);
+}
 
 /* The step of the loop. Upvalues: the function, its arguments as a list (the last is the table of options), the index.
  * An index that went back (a server was restored) begins anew: waiting for the old one could last for ever. */
 static int watch_next(lua_State *L)
 {
+    struct runtime *runtime = runtime_of(L);
     for (;;) {
         lua_settop(L, 0);
         lua_pushvalue(L, lua_upvalueindex(1));
@@ -19,6 +35,7 @@ static int watch_next(lua_State *L)
             lua_rawgeti(L, lua_upvalueindex(2), i);
         lua_pushvalue(L, lua_upvalueindex(3));
         lua_setfield(L, -2, "index");
+        uint64_t asked = runtime_now(runtime);
         lua_call(L, (int)count, 2);
         if (!lua_istable(L, 2)) /* under --check: predicted */
             return 1;
@@ -26,11 +43,14 @@ static int watch_next(lua_State *L)
         bool told = lua_getfield(L, 2, "index") == LUA_TNUMBER;
         lua_Integer now = told ? lua_tointeger(L, -1) : 0;
         if (!told)
-            failure_error(L, "usage", "watch", "the function's answer has no index: it is no blocking query");
+            failure_advise(L, "usage", "watch", "give the function of an endpoint that takes index and wait",
+                           "the function's answer has no index: it is no blocking query");
         lua_pushinteger(L, now < before || now < FIRST_INDEX ? 0 : now);
         lua_replace(L, lua_upvalueindex(3));
-        if (now == before)
-            continue; /* the time was over, nothing changed */
+        if (now == before) { /* the time was over, nothing changed; or the server does not wait */
+            pause_since(L, asked);
+            continue;
+        }
         lua_settop(L, 2);
         if (lua_isnil(L, 1)) { /* not there: a loop would end at nil */
             lua_pushboolean(L, false);

@@ -7,6 +7,7 @@
 #include "redact.h"
 #include "secret.h"
 #include "unknown.h"
+#include "utf8.h"
 
 #include <ctype.h>
 #include <stdio.h>
@@ -15,6 +16,7 @@
 #include <strings.h>
 #include <unistd.h>
 
+#define SHOWN_LOCATION   300
 #define METATABLE        "moonbook.exchange"
 #define HEADER_METATABLE "moonbook.http_headers"
 
@@ -245,6 +247,12 @@ void exchange_limit_options(lua_State *L, int index, struct exchange *exchange)
     request->answer_limit = limit ? limit : request->answer_limit;
 }
 
+void exchange_limit_time(lua_State *L, struct exchange *exchange, uint64_t deadline)
+{
+    uint64_t now = runtime_now(runtime_of(L));
+    exchange->request.timeout_ms = now < deadline ? deadline - now : 1;
+}
+
 /* --- sending and the answer ----------------------------------------------------------------------------------- */
 
 bool exchange_is_answer(const struct exchange *exchange, int status)
@@ -312,4 +320,61 @@ bool exchange_is_json(const struct exchange *exchange)
 {
     const char *type = transfer_answer_header(&exchange->answer, "Content-Type");
     return type && strcasestr(type, "json");
+}
+
+/* --- what servers say -------------------------------------------------------------------------------------------- */
+
+void exchange_excerpt(lua_State *L, const char *text, size_t length, size_t most, struct buffer *out)
+{
+    struct buffer whole = {0};
+    size_t start = out->length;
+    buffer_append(&whole, text, length);
+    redacted_head(runtime_of(L)->redactor, &whole, most, out); /* a secret cut in two would pass unseen */
+    buffer_wipe(&whole);
+    for (size_t i = start; i < out->length; i++)
+        if (strchr("\r\n\t", out->bytes[i]))
+            out->bytes[i] = ' '; /* a NUL, too */
+    if (out->length > start)
+        utf8_disarm(out->bytes + start, out->length - start);
+}
+
+void exchange_excerpt_location(lua_State *L, const char *location, struct buffer *out)
+{
+    struct buffer shown = {0};
+    const char *scheme = strstr(location, "://");
+    const char *slashes = scheme ? scheme + 3 : strncmp(location, "//", 2) == 0 ? location + 2 : NULL;
+    const char *at = slashes ? memrchr(slashes, '@', strcspn(slashes, "/?#")) : NULL;
+    if (at) {
+        buffer_append(&shown, location, (size_t)(slashes - location));
+        buffer_append_text(&shown, at + 1);
+    } else
+        buffer_append_text(&shown, location);
+    exchange_excerpt(L, buffer_text(&shown), shown.length, SHOWN_LOCATION, out);
+    if (!*location)
+        buffer_append_text(out, "nowhere");
+    buffer_free(&shown);
+}
+
+bool exchange_is_page(const struct exchange *exchange)
+{
+    const char *type = transfer_answer_header(&exchange->answer, "Content-Type");
+    const char *text = buffer_text(&exchange->answer.body);
+    text += strspn(text, " \t\r\n");
+    return *text == '<' && ((type && strcasestr(type, "html")) || strncasecmp(text, "<!doctype", 9) == 0 ||
+                            strncasecmp(text, "<html", 5) == 0);
+}
+
+int exchange_refuse_json(lua_State *L, const struct exchange *exchange, const char *error, const char *hint)
+{
+    struct failure failure;
+    const char *encoding = transfer_answer_header(&exchange->answer, "Content-Encoding");
+    if (exchange_is_page(exchange))
+        failure_set(&failure, "invalid", exchange->op, "the answer is a page for browsers, no JSON");
+    else if (encoding && strcasecmp(encoding, "identity") != 0)
+        failure_set(&failure, "invalid", exchange->op,
+                    "the answer is compressed (Content-Encoding: %.40s), which was not asked for", encoding);
+    else
+        failure_set(&failure, "invalid", exchange->op, "the answer is no JSON: %s", error);
+    failure_hint(&failure, "%s", hint);
+    return failure_raise(L, &failure);
 }

@@ -65,6 +65,9 @@ void exchange_limit_options(lua_State *L, int index, struct exchange *exchange);
 const char *exchange_secret_option(lua_State *L, int index, struct exchange *exchange, const char *name,
                                    bool sensitive);
 
+/* What is left until the deadline, milliseconds of the runtime's clock, is the time that the request has. */
+void exchange_limit_time(lua_State *L, struct exchange *exchange, uint64_t deadline);
+
 bool exchange_is_answer(const struct exchange *exchange, int status);
 
 /* Sends it; as transfer_perform. What a former call answered is released. */
@@ -78,6 +81,18 @@ const char *exchange_describe_body(struct exchange *exchange);
 
 /* The URL without user and password; the exchange owns it. */
 const char *exchange_shown_url(struct exchange *exchange);
+
+/* Appends the beginning of what a server said, as it may be shown: on one line, `most` bytes, without secrets. */
+void exchange_excerpt(lua_State *L, const char *text, size_t length, size_t most, struct buffer *out);
+
+/* The same of a redirect's address: without user and password. */
+void exchange_excerpt_location(lua_State *L, const char *location, struct buffer *out);
+
+/* Is it a page for browsers? A proxy or a login answers so. */
+bool exchange_is_page(const struct exchange *exchange);
+
+/* [-0, +0, v] Raises: the answer is no JSON, and why. */
+int exchange_refuse_json(lua_State *L, const struct exchange *exchange, const char *error, const char *hint);
 
 /* Is the answer's content type JSON? */
 bool exchange_is_json(const struct exchange *exchange);

@@ -195,8 +195,9 @@ static int answer_index(lua_State *L)
     lua_getfield(L, 1, "url");
     const char *body = lua_tolstring(L, 3, &length);
     if (!body || !json_decode(L, body, length, error, sizeof error))
-        return failure_error(L, "invalid", "http", "the answer of %s is no JSON: %s", lua_tostring(L, 4),
-                             body ? error : "it has no body");
+        return failure_advise(L, "invalid", "http", "see what answers there: body has what it said",
+                              "the answer of %s is no JSON: %s", lua_tostring(L, 4),
+                              body ? error : "it has no body");
     lua_pushvalue(L, -1);
     lua_setfield(L, 1, "json");
     return 1;
@@ -223,14 +224,11 @@ static int push_answer(lua_State *L, struct exchange *exchange)
 }
 
 /* The beginning of an error's body on one line: servers explain themselves there. Pages for browsers do not. */
-static void excerpt(const struct redactor *redactor, const struct buffer *body, struct buffer *said)
+static void excerpt(lua_State *L, const struct buffer *body, struct buffer *said)
 {
-    redacted_head(redactor, body, SHOWN_BODY, said);
-    if (said->length && said->bytes[0] == '<' && strncmp(said->bytes, REDACTED, strlen(REDACTED)) != 0)
-        buffer_clear(said);
-    for (size_t i = 0; i < said->length; i++)
-        if ((unsigned char)said->bytes[i] < ' ')
-            said->bytes[i] = ' ';
+    const char *text = buffer_text(body);
+    if (text[strspn(text, " \t\r\n")] != '<')
+        exchange_excerpt(L, text, body->length, SHOWN_BODY, said);
 }
 
 /* A status that the caller did not ask for, as a failure. True where it is fine. */
@@ -241,20 +239,28 @@ static bool accept_status(lua_State *L, const struct exchange *exchange, struct 
     const char *location = transfer_answer_header(&exchange->answer, "Location");
     if (status < 300 || status == 304 || exchange_is_answer(exchange, status))
         return true;
-    excerpt(runtime_of(L)->redactor, &exchange->answer.body, &said);
     if (status < 400) {
-        struct buffer shown = {0};
-        if (location)
-            buffer_append_text(&shown, location);
-        failure_set(failure, "http", exchange->op, "status %d: redirected%s%s, not followed", status,
-                    location ? " to " : "", buffer_text(&shown));
-        buffer_free(&shown);
-    } else
+        exchange_excerpt_location(L, location ? location : "", &said);
+        failure_set(failure, "http", exchange->op, "status %d: redirected to %s, not followed", status,
+                    buffer_text(&said));
+    } else {
+        excerpt(L, &exchange->answer.body, &said);
         failure_set(failure, status == 401 || status == 403 ? "permission" : "http", exchange->op,
                     "status %d%s%s", status, said.length ? ": " : "", buffer_text(&said));
+        if (status == 401 || status == 403)
+            failure_hint(failure,
+                         "see who asks (user, password, Authorization in headers) and what they may do");
+    }
     buffer_free(&said);
     failure->status = status;
     return false;
+}
+
+/* Where nothing better is known. */
+static void hint_unreachable(struct failure *failure)
+{
+    if (strcmp(failure->kind, "unreachable") == 0 && !failure->hint[0])
+        failure_hint(failure, "see whether the server runs, and what its log says");
 }
 
 /* --- reads --------------------------------------------------------------------------------------------------- */
@@ -273,6 +279,15 @@ static bool same_part(CURLU *a, CURLU *b, CURLUPart part)
     curl_free(first);
     curl_free(second);
     return same;
+}
+
+static bool is_web(CURLU *url)
+{
+    char *scheme = NULL;
+    bool web = curl_url_get(url, CURLUPART_SCHEME, &scheme, 0) == CURLUE_OK &&
+               (strcasecmp(scheme, "http") == 0 || strcasecmp(scheme, "https") == 0);
+    curl_free(scheme);
+    return web;
 }
 
 /* What was meant for one server goes to no other. */
@@ -301,7 +316,7 @@ static bool follow(struct exchange *exchange, const char *op)
                   curl_url_set(to, CURLUPART_URL, location, 0) == CURLUE_OK;
     bool same = parsed && same_part(from, to, CURLUPART_SCHEME) && same_part(from, to, CURLUPART_HOST) &&
                 same_part(from, to, CURLUPART_PORT);
-    bool fine = parsed &&
+    bool fine = parsed && is_web(to) &&
                 (same || strncasecmp(old, "https:", 6) != 0 || same_part(from, to, CURLUPART_SCHEME)) &&
                 curl_url_get(to, CURLUPART_URL, &url, 0) == CURLUE_OK;
     if (fine) {
@@ -328,8 +343,10 @@ static void perform_read(lua_State *L, struct exchange *exchange, const char *op
     for (;;) {
         uint64_t now = runtime_now(runtime);
         exchange->request.timeout_ms = now < deadline ? deadline - now : 1;
-        if (!exchange_perform(L, exchange, &failure))
+        if (!exchange_perform(L, exchange, &failure)) {
+            hint_unreachable(&failure);
             failure_raise(L, &failure);
+        }
         int status = exchange->answer.status;
         if (!is_redirect(status) || exchange_is_answer(exchange, status) || redirects == 0)
             break;
@@ -416,8 +433,10 @@ static int perform_change(lua_State *L, struct exchange *exchange, const char *o
         return 1;
     }
     exchange->request.once = strcmp(exchange->request.method, "POST") == 0;
-    if (!exchange_perform(L, exchange, &failure) || !accept_status(L, exchange, &failure))
+    if (!exchange_perform(L, exchange, &failure) || !accept_status(L, exchange, &failure)) {
+        hint_unreachable(&failure);
         return change_fail(L, &change, &failure);
+    }
     change_end(L, &change);
     return push_answer(L, exchange);
 }
