@@ -24,15 +24,20 @@ function methods:stop()
   host.run { "kill", self.process, reads = true, ok = { 0, 1 } }
 end
 
+-- Starts a program in the background; its process id and the line that it prints when it is ready.
+function M.launch(...)
+  local line = [["$@" >"$READY" 2>"$READY.err" </dev/null &
+    echo $!; i=0; while [ ! -s "$READY" ] && [ $i -lt 200 ]; do sleep 0.05; i=$((i+1)); done
+    cat "$READY" "$READY.err"; rm "$READY" "$READY.err"]]
+  local command = { "sh", "-c", line, "sh", ... }
+  command.reads, command.env = true, { READY = os.tmpname() }
+  return host.run(command).stdout:match "^(%d+)\n(.*)"
+end
+
 -- Starts a Python program that prints its port; the same value, but that its url is plain http.
 function M.spawn(...)
-  local line = [[python3 "$@" >"$PORT" 2>/dev/null </dev/null &
-    echo $!; i=0; while [ ! -s "$PORT" ] && [ $i -lt 100 ]; do sleep 0.05; i=$((i+1)); done; cat "$PORT"; rm "$PORT"]]
-  local command = { "sh", "-c", line, "sh", ... }
-  command.reads, command.env = true, { PORT = os.tmpname() }
-  local answer = host.run(command)
-  local process, port = answer.stdout:match("(%d+)%s+(%d+)")
-  assert(port, "the test server did not start: " .. answer.stderr)
+  local process, said = M.launch("python3", ...)
+  local port = assert(said:match "^%d+", "the test server did not start: " .. said)
   return setmetatable({ process = process, port = port, url = "http://127.0.0.1:" .. port },
     { __index = methods, __close = methods.stop })
 end
