@@ -89,9 +89,11 @@ static void add_headers(struct transfer *transfer)
 static void set_proxy(CURL *easy, const struct transfer_request *request, bool loopback)
 {
     const char *proxy = NULL; /* curl looks for it */
-    if (request->target.unix_socket || loopback)
-        proxy = "";
-    else if (strncasecmp(request->url, "http:", 5) == 0 && !getenv("http_proxy") && !getenv("REQUEST_METHOD"))
+    bool none = request->target.unix_socket || loopback;
+    curl_easy_setopt(easy, CURLOPT_NOPROXY,
+                     none ? "*" : NULL); /* then curl does not ask the environment either */
+    if (!none && strncasecmp(request->url, "http:", 5) == 0 && !getenv("http_proxy") &&
+        !getenv("REQUEST_METHOD"))
         proxy = getenv("HTTP_PROXY");
     curl_easy_setopt(easy, CURLOPT_PROXY, proxy);
 }

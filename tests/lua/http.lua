@@ -119,6 +119,15 @@ tap.test("a request leaves nothing to the next", function()
   end
 end)
 
+tap.test("no proxy stands before this machine, whatever the environment says", function()
+  local function get(from)
+    return host.run { os.getenv "MOONBOOK", "-e", "print(http.get(arg[1], { retries = 0 }).status)", from, reads = true,
+      ok = { 0, 1 }, env = { http_proxy = "http://127.0.0.1:1", no_proxy = "" } }
+  end
+  tap.equal(get(url .. "/json").stdout, "200\n")
+  tap.ok(get("http://host.invalid/json").stderr:find("refused", 1, true), "for others there is the one that is not there")
+end)
+
 tap.test("a kept connection that the server ends costs nothing and is not used again", function()
   local before = server:seen().connections
   for _ = 1, 3 do

@@ -1,0 +1,113 @@
+-- nomad.present and nomad.absent against a Nomad with ACLs on: a stand-in held to the recordings, or a real one on PATH.
+package.path = "tests/lib/?.lua;" .. package.path
+local tap = require "tap"
+local convergence = require "convergence"
+local examples = require "examples"
+local nomads = require "nomad_server"
+
+local server <close> = nomads.start { acls = true }
+local n = server:client()
+local env = { NOMAD_ADDR = server.url, NOMAD_TOKEN = server.token }
+
+local function prove(chunk, count) return convergence.prove(chunk, env, count) end
+
+local JOB = [[{ Datacenters = { "dc1" }, Type = "batch", TaskGroups = { { Name = "g", Count = 1, Tasks = { { Name = "t",
+  Driver = "raw_exec", Config = { command = "/bin/true" }, KillTimeout = "20s", Resources = { CPU = 20, MemoryMB = 20 } } } } } }]]
+
+local HCL = [==[
+job "svc" {
+  datacenters = ["dc1"]
+  group "g" {
+    count = 0
+    task "t" {
+      driver = "raw_exec"
+      config {
+        command = "/bin/sleep"
+        args    = ["60"]
+      }
+      kill_timeout = "20s"
+      env {
+        A = "1"
+      }
+    }
+  }
+}]==]
+
+local function with_job(text, change) return "nomad.present('job', 'svc', [==[" .. text:gsub(table.unpack(change or { "", "" })) .. "]==])" end
+
+tap.test("a job: what is not named keeps the server's word, parts are found by name, durations by their length", function()
+  local changes = prove("nomad.present('job', 'mc', " .. JOB .. ")", 1)
+  tap.match(changes[1].diff, "%+TaskGroups%[g%].Tasks%[t%].KillTimeout: 20000000000 %(20 s%)\n")
+  tap.equal(n.jobs.read_job "mc".TaskGroups[1].Tasks[1].KillTimeout, 20000000000)
+  for _, same in ipairs { "{ TaskGroups = { { Name = 'g', Tasks = { { Name = 't', KillTimeout = '20000ms' } } } } }",
+    "{ TaskGroups = { { Name = 'g', Tasks = { { Name = 't', KillTimeout = 20000000000 } } } } }", "{ Datacenters = { 'dc1' } }", "{}" } do
+    local run = convergence.run("nomad.present('job', 'mc', " .. same .. ")", env)
+    tap.equal({ run.code, #run.changes, run.unchanged }, { 0, 0, 1 }, same .. run.said)
+  end
+  changes = prove("nomad.present('job', 'mc', { Priority = 70 })", 1)
+  tap.equal({ changes[1].before, changes[1].after }, { { Priority = 50 }, { Priority = 70 } })
+  local read = n.jobs.read_job "mc"
+  tap.equal({ read.Priority, read.TaskGroups[1].Count, read.Type }, { 70, 1, "batch" })
+  changes = prove("nomad.present('job', 'mc', { TaskGroups = { { Name = 'g', Tasks = { { Name = 't', Env = { A = 'b' } } } } } })", 1)
+  tap.match(changes[1].diff, "Env%[A%]: b")
+  tap.equal(n.jobs.read_job "mc".TaskGroups[1].Tasks[1].Config.command, "/bin/true")
+end)
+
+tap.test("a job file: parsed and planned by the server", function()
+  prove(with_job(HCL), 1)
+  tap.equal(n.jobs.read_job "svc".TaskGroups[1].Tasks[1].Env.A, "1")
+  local changes = prove(with_job(HCL, { 'A = "1"', 'A = "2"' }), 1)
+  tap.equal(changes[1].diff, "-TaskGroups[g].Tasks[t].Env[A]: 1\n+TaskGroups[g].Tasks[t].Env[A]: 2\n")
+  tap.match(tap.raises("usage", n.present, "job", "other", HCL), "name it as its ID says")
+  tap.match(tap.raises("http", n.present, "job", "svc", "job {"), "400")
+end)
+
+tap.test("a job is absent when it is stopped; present starts it again; purge forgets it", function()
+  prove("nomad.absent('job', 'svc')", 1)
+  tap.equal(n.jobs.read_job "svc".Stop, true)
+  local changes = prove("nomad.present('job', 'svc', {})", 1)
+  tap.equal({ changes[1].before, n.jobs.read_job "svc".Stop }, { { Stop = true }, false })
+  prove("nomad.absent('job', 'svc', { purge = true }) nomad.absent('job', 'mc', { purge = true })", 2)
+  tap.equal(n.jobs.read_job "svc", nil)
+  tap.match(tap.raises("usage", n.present, "job", "svc", {}), "no such job yet")
+end)
+
+tap.test("namespaces and ACL policies", function()
+  prove([[
+    nomad.present("namespace", "team", { Description = "ours" })
+    nomad.present("acl policy", "team", { Rules = 'namespace "team" { policy = "read" }' })]], 2)
+  local changes = prove([[
+    nomad.present("namespace", "team", { Description = "theirs" })
+    nomad.present("acl policy", "team", { Description = "of the team" })]], 2)
+  tap.equal(changes[1].diff, '-Description: "ours"\n+Description: "theirs"\n')
+  tap.equal(n.acl.read_acl_policy "team".Rules, 'namespace "team" { policy = "read" }')
+  prove([[nomad.absent("namespace", "team") nomad.absent("acl policy", "team")]], 2)
+end)
+
+tap.test("whether a node takes work; how the scheduler works", function()
+  local node = n.nodes.list_nodes()[1].ID
+  prove('nomad.present("node eligibility", "' .. node:sub(1, 8) .. '", "ineligible")', 1)
+  tap.equal(n.nodes.read_node(node).SchedulingEligibility, "ineligible")
+  prove('nomad.present("node eligibility", "' .. node .. '", "eligible")', 1)
+  tap.match(tap.raises("usage", n.present, "node eligibility", node, "elegible"), '"eligible" or "ineligible"')
+  tap.match(tap.raises("not-found", n.present, "node eligibility", ("f"):rep(8) .. "-0000-0000-0000-" .. ("0"):rep(12), "eligible"),
+    "no such node")
+  tap.match(tap.raises("usage", n.absent, "node eligibility", node), "can only be present")
+  local changes = prove([[nomad.present("scheduler configuration",
+    { SchedulerAlgorithm = "spread", PreemptionConfig = { BatchSchedulerEnabled = true } })]], 1)
+  tap.match(changes[1].diff, '%-PreemptionConfig.BatchSchedulerEnabled: false\n')
+  tap.equal(n.operator.read_scheduler_configuration().SchedulerConfig.PreemptionConfig.SystemSchedulerEnabled, true)
+  tap.match(tap.raises("usage", n.present, "scheduler configuration", { SchedulerAlgo = "x" }), "did you mean SchedulerAlgorithm")
+end)
+
+tap.test("who may not is told; what a server is too old for is said", function()
+  local nobody = server:client ""
+  tap.match(tap.raises("permission", nobody.present, "namespace", "x", {}), "403")
+  if not n.variables then return end
+  local done, err = pcall(n.present, "variable", "a/b", { Items = { x = "y" } })
+  tap.ok(done or tostring(err):find "Nomad from 1.4.0 on", tostring(err))
+end)
+
+tap.test("the examples of the module run", function() examples.run("nomad", env, 3) end)
+
+tap.finish()
