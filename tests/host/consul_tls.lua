@@ -97,7 +97,7 @@ end)
 tap.test("a server that cannot be trusted: which name, which authority", function()
   local text = said { CONSUL_CACERT = false }
   tap.match(text, "the certificate of " .. ADDRESS:gsub("%.", "%%."))
-  tap.match(text, "CN = server.dc1.consul, for DNS:server.dc1.consul, issued by CN = Moonbook test authority, until ")
+  tap.match(text, "CN = server.dc1.consul, for DNS:server.dc1.consul, issued by CN = Moonbook test authority, .*until ")
   tap.match(text, "does not verify against the system's authorities")
   tap.match(text, "what to do: name the authority that issued it in CONSUL_CACERT")
   text = said { CONSUL_CACERT = path "other" }
@@ -105,7 +105,7 @@ tap.test("a server that cannot be trusted: which name, which authority", functio
   tap.match(text, "against " .. path "other":gsub("%-", "%%-") .. ": ")
   text = said { CONSUL_TLS_SERVER_NAME = false }
   tap.match(text, "for DNS:server.dc1.consul.*" .. lab.server():gsub("%.", "%%."))
-  tap.match(text, "the name it is for in CONSUL_TLS_SERVER_NAME")
+  tap.match(text, "what to do: .* the name that the certificate is for, .*CONSUL_TLS_SERVER_NAME")
   text = said { CONSUL_TLS_SERVER_NAME = "server.dc2.consul" }
   tap.match(text, "for DNS:server.dc1.consul.*'server.dc2.consul'")
 end)
@@ -142,7 +142,7 @@ tap.test("a server whose certificate has expired", function()
     return not answer:find "^read%-only" and answer
   end, every = "100ms", timeout = "20s", what = "the server to show the other certificate" }
   tap.match(text, "the certificate of " .. ADDRESS:gsub("%.", "%%.") .. " .*expired")
-  tap.match(text, "CN = server.dc1.consul, .*issued by CN = Moonbook test authority, until ")
+  tap.match(text, "CN = server.dc1.consul, .*issued by CN = Moonbook test authority, .*until ")
   tap.ok(not text:find "name the authority", text)
   tap.match(text, "what to do: .*renew")
 end)
