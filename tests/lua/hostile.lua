@@ -11,7 +11,7 @@ local PROGRAM = os.getenv "MOONBOOK" or "build/moonbook"
 local TOKEN = "hostile-2c9e41d7-5b0a-4f6e-9d13-secret-a87f0b6c5e24"
 local WATCHDOG = "60s" -- nothing takes so long, whatever else the machine does
 local MARGIN_MS = 8000 -- beyond a call's own timeout
-local AT_ONCE, IDLE_AT_ONCE = 4, 24 -- programs that work, and that wait
+local AT_ONCE, IDLE_AT_ONCE = 6, 24 -- programs that work, and that wait
 
 -- The sanitizers' shadow and quarantine are not the program's memory.
 local sanitized = host.run { "grep", "-qa", "__asan_init", PROGRAM, reads = true, ok = { 0, 1 } }.code == 0
@@ -72,8 +72,8 @@ local CALLS = {
   download = "return (http.download { os.getenv 'URL', to = " .. TO .. ", limit = '32M', LIMITS, " .. HEADERS .. " })",
 }
 local HEADERS_OF = { http = true, download = true } -- they have no variables of the environment
-local READERS, EVERYBODY = { "consul", "nomad", "vault", "http" },
-  { "consul", "nomad", "vault", "http", "put", "kv", "stream", "save", "download" }
+local READERS = { "consul", "nomad", "vault", "http" }
+local EVERYBODY = { "consul", "nomad", "vault", "http", "put", "stream", "save", "download" }
 
 -- Runs one call: {code, kind, result, peak, ms, stdout, stderr, to}; to = the file that it wrote.
 local count = 0
@@ -216,6 +216,9 @@ plan("connections that end: closed, reset, in every part of the answer", EVERYBO
   ["reset reset-in-status reset-in-headers reset-in-body reset-in-chunk"] = { "unreachable", "broke off: .*reset" },
 })
 
+plan("before a write: neither what is there nor the write takes longer", { "kv" }, {
+  ["silent stall-in-body drip-100"] = TIMEOUT,
+}, { idle = true })
 plan("servers that fall silent or drip end with the timeout", EVERYBODY, {
   ["silent stall-in-status stall-in-headers stall-in-body stall-in-chunk"] = TIMEOUT,
   ["drip-status drip-headers drip-header drip-error drip-100"] = TIMEOUT,
@@ -325,6 +328,9 @@ plan("standbys that name the wrong leader, or none, or themselves", { "vault" },
 plan("storms of 429, 502, 503 and 504 end with the timeout", EVERYBODY, {
   ["429 429-soon 429-negative 429-garbage 502 503 504"] = { "http", " %d%d%d: busy" },
   ["429-huge 429-beyond 429-date 429-year-9999 503-huge"] = { "http", " %d%d%d: busy" },
+}, { retries = 20, idle = true })
+plan("storms: a write is sent once", { "kv" }, {
+  ["429 429-huge 503"] = { "http", " %d%d%d: busy" },
 }, { retries = 20, idle = true })
 plan("storms of 429 that may be asked again at once end with the retries", EVERYBODY, {
   ["429-now 429-past"] = { "http", "429: busy" },
