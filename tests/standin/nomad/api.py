@@ -6,6 +6,7 @@ import http.server
 import json
 import re
 import ssl
+import sys
 import time
 import traceback
 import urllib.parse
@@ -16,7 +17,7 @@ import api_cluster
 import api_jobs
 import events
 from client import NoServer
-from request import NOTHING, TEXT, Refused, Request
+from request import NOTHING, TEXT, Refused, Request, full_id
 from store import Failed, NotFound
 from variables import Conflict
 
@@ -33,11 +34,29 @@ def agent_servers(request):
     return request.agent.client.servers if request.agent.client else [api_cluster.leader(request)]
 
 
-def agent_host(request):
+def need_debug(request, want):
     if not request.cluster or not request.cluster.tokens:  # only with enable_debug
         raise Refused(403, "Permission denied")
-    request.need_area("agent", "read")
-    return {"AgentID": request.agent.settings.name, "HostData": None}
+    request.need_area("agent", want)
+
+
+def agent_host(request):
+    """Of the agent that is asked as it is; of one that is named, with its name."""
+    need_debug(request, "read")
+    data, server = about.host_data(), request.query.get("server_id")
+    if "node_id" in request.query:
+        return {"AgentID": full_id("node", request.query["node_id"]), "HostData": data}
+    if not server:
+        return data
+    name = about.member(request.agent)["Name"]
+    if server not in ("leader", name, request.agent.server_id):
+        raise Refused(500, f"unknown Nomad server {server}")
+    return {"AgentID": name, "HostData": data}
+
+
+def command_line(request):
+    need_debug(request, "write")
+    return "\0".join(["nomad", *sys.argv[1:]]).encode()
 
 
 def client_stats(request):
@@ -79,6 +98,7 @@ HERE = [
     (r"agent/servers", {"GET": agent_servers}),
     (r"agent/health", {"GET": agent_health}),
     (r"agent/host", {"GET": agent_host}),
+    (r"agent/pprof/cmdline", {"GET": command_line}),
     (r"metrics", {"GET": lambda request: about.metrics(request.agent)}),
     (r"client/stats", {"GET": client_stats}),
     (r"client/gc", {"GET": lambda request: NOTHING}),
@@ -120,7 +140,7 @@ def call(request, methods, arguments):
         with request.cluster.changed if request.cluster else contextlib.nullcontext():
             request.check()
             value = methods[request.method](request, *arguments)
-            text = value if value is NOTHING else shown(request, value)
+            text = value if isinstance(value, bytes) else shown(request, value)
     except Refused as refused:
         return refused.status, {"Content-Type": refused.content_type}, str(refused).encode()
     except Failed as failed:
@@ -132,8 +152,8 @@ def call(request, methods, arguments):
         return 409, {**index_headers(request), "Content-Type": "application/json"}, shown(request, conflict.found)
     except api_cluster.NoContent:
         return 204, index_headers(request), b""
-    if text is NOTHING:
-        return 200, index_headers(request), b""
+    if isinstance(value, bytes):
+        return 200, {**index_headers(request), **({"Content-Type": TEXT} if value else {})}, value
     return 200, {**index_headers(request), "Content-Type": "application/json"}, text
 
 
