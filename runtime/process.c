@@ -2,6 +2,7 @@
 #include "process.h"
 
 #include "fiber.h"
+#include "process_stream.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -268,18 +269,19 @@ static struct child *child_start(struct runtime *runtime, const struct process_o
     return child;
 }
 
-/* Waits until `exited` and both outputs ended; after the exit only DRAIN_MS more for the outputs. */
-static enum wait_outcome await_end(struct child *child, uint64_t timeout_ms)
+/* Waits until `exited` and both outputs ended; after the exit, or where it is over, only DRAIN_MS more for the outputs. */
+static enum wait_outcome await_end(struct child *child, const struct process_options *options)
 {
     struct runtime *runtime = child->runtime;
-    uint64_t deadline = runtime_now(runtime) + timeout_ms, drained = 0;
+    uint64_t deadline = runtime_now(runtime) + options->timeout_ms, drained = 0;
     while (!child->exited || child->open[0] || child->open[1]) {
         uint64_t now = runtime_now(runtime);
-        if (child->exited && !drained)
+        if (!drained &&
+            (child->exited || (options->is_over && options->is_over(options->context, &child->collected[1]))))
             drained = now + DRAIN_MS;
-        uint64_t end = child->exited ? drained : deadline;
+        uint64_t end = drained ? drained : deadline;
         if (now >= end)
-            return child->exited ? WAIT_WOKEN : WAIT_TIMEOUT;
+            return drained ? WAIT_WOKEN : WAIT_TIMEOUT;
         enum wait_outcome outcome = fiber_suspend(runtime, end - now);
         if (outcome == WAIT_CANCELLED || outcome == WAIT_REFUSED)
             return outcome;
@@ -302,8 +304,8 @@ bool process_run(struct runtime *runtime, const struct process_options *options,
     struct child *child = child_start(runtime, options, failure);
     if (!child)
         return false;
-    enum wait_outcome outcome = await_end(child, options->timeout_ms);
-    if (outcome != WAIT_WOKEN) {
+    enum wait_outcome outcome = await_end(child, options);
+    if (outcome != WAIT_WOKEN || !child->exited) {
         end_child(child);
         await_exit(child);
     }
@@ -331,21 +333,10 @@ void process_result_free(struct process_result *result)
 
 /* ---- streams ---- */
 
-struct process_stream {
+struct child_stream {
+    struct process_stream stream;
     struct child *child;
 };
-
-struct process_stream *process_open(struct runtime *runtime, const struct process_options *options,
-                                    struct failure *failure)
-{
-    struct child *child = child_start(runtime, options, failure);
-    if (!child)
-        return NULL;
-    struct process_stream *stream = allocate_zeroed(1, sizeof *stream);
-    stream->child = child;
-    child->fiber = NULL; /* whoever reads */
-    return stream;
-}
 
 /* Reading goes on while less than STREAM_READ_AHEAD is waiting to be asked for. */
 static void regulate(struct child *child)
@@ -360,33 +351,32 @@ static void regulate(struct child *child)
         uv_read_start((uv_stream_t *)&child->outputs[0], on_allocate, on_output);
 }
 
-static bool take_line(struct child *child, struct buffer *line)
+bool process_take_line(struct buffer *have, size_t *offset, bool more_comes, struct buffer *line)
 {
-    struct buffer *have = &child->collected[0];
-    if (child->read_offset == have->length)
+    if (*offset == have->length)
         return false;
-    const char *start = have->bytes + child->read_offset;
-    size_t left = have->length - child->read_offset;
+    const char *start = have->bytes + *offset;
+    size_t left = have->length - *offset;
     const char *end = memchr(start, '\n', left);
-    if (!end && child->open[0])
+    if (!end && more_comes)
         return false;
     size_t length = end ? (size_t)(end - start) : left;
     buffer_append(line, start, length);
-    child->read_offset += length + (end != NULL);
-    if (child->read_offset == have->length) {
+    *offset += length + (end != NULL);
+    if (*offset == have->length) {
         buffer_clear(have);
-        child->read_offset = 0;
+        *offset = 0;
     }
     return true;
 }
 
-static int read_line(struct child *child, struct buffer *line, uint64_t timeout_ms, struct failure *failure)
+static int await_line(struct child *child, struct buffer *line, uint64_t timeout_ms, struct failure *failure)
 {
     uint64_t deadline = runtime_now(child->runtime) + timeout_ms;
     buffer_clear(line);
     for (;;) {
         regulate(child);
-        if (take_line(child, line))
+        if (process_take_line(&child->collected[0], &child->read_offset, child->open[0], line))
             return 1;
         if (!child->open[0])
             return 0;
@@ -402,20 +392,47 @@ static int read_line(struct child *child, struct buffer *line, uint64_t timeout_
     }
 }
 
+static int child_read_line(struct process_stream *stream, struct buffer *line, uint64_t timeout_ms,
+                           struct failure *failure)
+{
+    struct child *child = ((struct child_stream *)stream)->child;
+    child->fiber = child->runtime->current;
+    int got = await_line(child, line, timeout_ms, failure);
+    child->fiber = NULL; /* the next reader may be another fiber */
+    return got;
+}
+
+static void child_close(struct process_stream *stream)
+{
+    struct child *child = ((struct child_stream *)stream)->child;
+    end_child(child);
+    detach(child);
+    free(stream);
+}
+
+static const struct process_stream_operations child_stream_operations = {child_read_line, child_close};
+
+struct process_stream *process_open(struct runtime *runtime, const struct process_options *options,
+                                    struct failure *failure)
+{
+    struct child *child = child_start(runtime, options, failure);
+    if (!child)
+        return NULL;
+    struct child_stream *stream = allocate_zeroed(1, sizeof *stream);
+    stream->stream.operations = &child_stream_operations;
+    stream->child = child;
+    child->fiber = NULL; /* whoever reads */
+    return &stream->stream;
+}
+
 int process_read_line(struct process_stream *stream, struct buffer *line, uint64_t timeout_ms,
                       struct failure *failure)
 {
-    stream->child->fiber = stream->child->runtime->current;
-    int got = read_line(stream->child, line, timeout_ms, failure);
-    stream->child->fiber = NULL; /* the next reader may be another fiber */
-    return got;
+    return stream->operations->read_line(stream, line, timeout_ms, failure);
 }
 
 void process_close(struct process_stream *stream)
 {
-    if (!stream)
-        return;
-    end_child(stream->child);
-    detach(stream->child);
-    free(stream);
+    if (stream)
+        stream->operations->close(stream);
 }

@@ -21,6 +21,9 @@ struct process_options {
     uint64_t
         timeout_ms; /* then the group gets SIGTERM; what is left of it SIGKILL, when the command ends or two
                           * seconds later */
+    /* May tell from the errors so far that the command is over though the process is not: it is ended then. */
+    bool (*is_over)(void *context, const struct buffer *error);
+    void *context;
     size_t output_limit; /* bytes kept of each output, 0 = 64 MiB; more ends the command */
 };
 
@@ -51,7 +54,7 @@ struct process_stream *process_open(struct runtime *runtime, const struct proces
 int process_read_line(struct process_stream *stream, struct buffer *line, uint64_t timeout_ms,
                       struct failure *failure);
 
-/* Ends the group (SIGTERM, then SIGKILL after two seconds) and releases everything. Never waits. */
+/* Ends the group (SIGTERM, then SIGKILL after two seconds) and releases everything. Never waits. NULL is fine. */
 void process_close(struct process_stream *stream);
 
 #endif
