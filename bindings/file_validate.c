@@ -173,7 +173,7 @@ bool file_validate_candidate(struct file_target *target, struct failure *failure
 {
     struct buffer candidate = {0};
     struct failure ignored;
-    host_temporary_name(target->found.path, &candidate);
+    host_temporary_name(target->host, target->found.path, &candidate);
     const char *path = buffer_text(&candidate);
     bool good = write_candidate(target, path, failure) && check_candidate(target, path, failure);
     if (!good)

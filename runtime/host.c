@@ -4,8 +4,10 @@
 #include "fiber.h"
 #include "redact.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 
 #define READ_LIMIT ((size_t)64 << 20)
 #define SAID_MOST  2000 /* bytes of what a command printed, in a message */
@@ -89,6 +91,23 @@ bool host_set_attributes(struct host *host, const char *path, const struct host_
                          const struct host_attributes *attributes, struct failure *failure)
 {
     return host->operations->set_attributes(host, path, found, attributes, failure);
+}
+
+void host_temporary_name(const struct host *host, const char *path, struct buffer *name)
+{
+    const char *slash = strrchr(path, '/');
+    size_t folder = slash ? (size_t)(slash - path) + 1 : 0;
+    unsigned random = 0;
+    while (getrandom(&random, sizeof random, 0) < 0 && errno == EINTR)
+        ;
+    buffer_append(name, path, folder);
+    buffer_format(name, ".%.200s.moonbook-%ld-%08x", path + folder, host->pid, random);
+}
+
+bool host_forward(struct host *host, const char *address, int port, struct buffer *socket,
+                  struct failure *failure)
+{
+    return host->operations->forward(host, address, port, socket, failure);
 }
 
 bool host_stat(struct host *host, const char *const *paths, size_t count, struct host_stat *stats,

@@ -58,7 +58,7 @@ struct host_command {
 #define HOST_TIMEOUT_MS (10 * 60 * 1000)
 
 struct host_operations {
-    const char *transport; /* "local" */
+    const char *transport; /* "local", "ssh", "openssh" */
     bool (*run)(struct host *host, const struct host_command *command, struct process_result *result,
                 struct failure *failure);
     bool (*read)(struct host *host, const char *path, size_t limit, struct buffer *content,
@@ -72,14 +72,20 @@ struct host_operations {
                            const struct host_attributes *attributes, struct failure *failure);
     struct process_stream *(*open)(struct host *host, const struct host_command *command,
                                    struct failure *failure);
+    /* A Unix socket here that leads to the address there; its path is appended. NULL: there is nothing to forward. */
+    bool (*forward)(struct host *host, const char *address, int port, struct buffer *socket,
+                    struct failure *failure);
     void (*close)(struct host *host);
 };
 
 struct host {
     const struct host_operations *operations;
     struct runtime *runtime;
-    char *name;  /* as the operator named it; the local machine's host name */
-    char *state; /* folder for what is kept there: /var/lib, or the user's state folder */
+    char *name; /* as the operator named it; the local machine's host name */
+    char *
+        state; /* folder for what is kept there: /var/lib, or the user's state folder; another machine's is known once
+                  * something was done there */
+    long pid; /* of a process there that lives as long as this run's work there does; as `state` */
 };
 
 /* Runs a command. True when it ran, whatever its status; process_result_free in every case. */
@@ -110,9 +116,14 @@ bool host_make_directory(struct host *host, const char *path, const struct host_
 bool host_set_attributes(struct host *host, const char *path, const struct host_stat *found,
                          const struct host_attributes *attributes, struct failure *failure);
 
-/* A name for a file of this process beside `path`: .NAME.moonbook-PID-RANDOM, which no program takes that reads "*.conf" or
- * "*.hcl" there. What is left of a killed process goes when NAME is written the next time. */
-void host_temporary_name(const char *path, struct buffer *name);
+/* A name for a file of this run beside `path`: .NAME.moonbook-PID-RANDOM, which no program takes that reads "*.conf" or
+ * "*.hcl" there. What is left of a process that is no more goes when NAME is written the next time. */
+void host_temporary_name(const struct host *host, const char *path, struct buffer *name);
+
+/* Makes a Unix socket on the operator's machine that leads to the address and port as the host sees them: only this process
+ * may connect to it. The same one for the same address, for as long as the connection lasts. Another machine's only. */
+bool host_forward(struct host *host, const char *address, int port, struct buffer *socket,
+                  struct failure *failure);
 
 /* Looks at many paths in one go; a path that is not there is no failure. */
 bool host_stat(struct host *host, const char *const *paths, size_t count, struct host_stat *stats,

@@ -13,7 +13,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
@@ -178,6 +177,7 @@ static bool local_stat(struct host *host, const char *const *paths, size_t count
 /* ---- writing ---- */
 
 struct write_work {
+    const struct host *host;
     const struct host_file *file;
     char path[PATH_MAX];      /* symbolic links resolved */
     char temporary[PATH_MAX]; /* beside it */
@@ -242,17 +242,6 @@ static const char *find_identity(const char *owner, const char *group, uid_t *ui
     return NULL;
 }
 
-void host_temporary_name(const char *path, struct buffer *name)
-{
-    const char *slash = strrchr(path, '/');
-    size_t folder = slash ? (size_t)(slash - path) + 1 : 0;
-    unsigned random = 0;
-    while (getrandom(&random, sizeof random, 0) < 0 && errno == EINTR)
-        ;
-    buffer_append(name, path, folder);
-    buffer_format(name, ".%.200s.moonbook-%ld-%08x", path + folder, (long)getpid(), random);
-}
-
 /* Is this a file of that kind, for `name` or for a candidate of it, whose writer is no more? */
 static bool is_abandoned(const char *entry, const char *name)
 {
@@ -288,7 +277,7 @@ static bool make_temporary(struct write_work *work, int *file)
 {
     for (int attempt = 0; attempt < 16; attempt++) {
         struct buffer name = {0};
-        host_temporary_name(work->path, &name);
+        host_temporary_name(work->host, work->path, &name);
         int length = snprintf(work->temporary, sizeof work->temporary, "%s", buffer_text(&name));
         buffer_free(&name);
         if (length >= (int)sizeof work->temporary) {
@@ -376,6 +365,7 @@ static void write_work(void *argument)
 static bool local_write(struct host *host, const struct host_file *file, struct failure *failure)
 {
     struct write_work *work = allocate_zeroed(1, sizeof *work); /* 8 KiB: too much for a fiber's frame */
+    work->host = host;
     work->file = file;
     bool done = fiber_offload(host->runtime, write_work, work);
     if (!done)
@@ -389,6 +379,7 @@ static bool local_write(struct host *host, const struct host_file *file, struct 
 /* ---- directories and attributes ---- */
 
 struct attributes_work {
+    const struct host *host;
     char path[PATH_MAX]; /* what is worked at, in the end what failed */
     const struct host_stat *found;
     const struct host_attributes *wanted;
@@ -449,7 +440,7 @@ static bool make_one(struct attributes_work *work, bool is_parent)
     struct stat made = {0};
     int file = -1;
     remove_abandoned(work->path);
-    host_temporary_name(work->path, &temporary);
+    host_temporary_name(work->host, work->path, &temporary);
     const char *name = buffer_text(&temporary);
     bool done = mkdir(name, 0700) == 0 || attributes_wrong(work, "make it"), is_made = done;
     if (done)
@@ -499,6 +490,7 @@ static bool work_at_attributes(struct host *host, void (*job)(void *argument), c
                                struct failure *failure)
 {
     struct attributes_work *work = allocate_zeroed(1, sizeof *work); /* too much for a fiber's frame */
+    work->host = host;
     snprintf(work->path, sizeof work->path, "%s", path);
     work->found = found;
     work->wanted = wanted;
@@ -563,5 +555,6 @@ struct host *host_local_new(struct runtime *runtime)
     host->runtime = runtime;
     host->name = copy_text(name);
     host->state = state_folder();
+    host->pid = (long)getpid();
     return host;
 }
