@@ -1,0 +1,38 @@
+/* The other machines of a run: each is made once, whoever names it, and lives as long as the runtime. */
+#ifndef MOONBOOK_HOSTS_H
+#define MOONBOOK_HOSTS_H
+
+#include "failure.h"
+#include "host.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/* How an operator names a host. Strings may be NULL: what the user's SSH configuration says holds then. */
+struct host_spec {
+    const char *name;        /* as shown, and what `ssh -G` is asked for */
+    const char *address;     /* instead of what the configuration has for the name */
+    const char *port;        /* a number */
+    const char *user;        /* */
+    const char *identity;    /* file of the private key: this one and no other */
+    const char *known_hosts; /* file of host keys instead of the user's and the system's */
+    const char *transport;   /* "ssh", "openssh" */
+    bool sudo;
+    const char *sudo_password;            /* NULL: none is needed */
+    const char *consul_addr, *nomad_addr; /* where the host's own agents listen */
+};
+
+/* The host of that description; the same one for the same description. It is not connected to before something is done
+ * there. NULL and "usage" where the description is none. */
+struct host *hosts_get(struct runtime *runtime, const struct host_spec *spec, struct failure *failure);
+
+/* Appends the parts of "user@host:port", "[::1]:22", "host" that the text has to the spec; the texts live in `space`. */
+bool host_spec_parse(const char *text, struct host_spec *spec, struct buffer *space, struct failure *failure);
+
+/* Closes every connection; called by runtime_free, before the loop runs out. */
+void hosts_close(struct runtime *runtime);
+
+/* Releases what is left; after the loop. */
+void hosts_free(struct runtime *runtime);
+
+#endif
