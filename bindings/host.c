@@ -4,6 +4,7 @@
 #include "binding.h"
 #include "change.h"
 #include "fiber.h"
+#include "hosts.h"
 #include "json.h"
 #include "overlay.h"
 #include "secret.h"
@@ -602,14 +603,92 @@ struct host *host_value(lua_State *L, int index)
     return value ? *value : NULL;
 }
 
+static const char *const host_options[] = {"address",   "port", "user",        "identity",   "known_hosts",
+                                           "transport", "sudo", "consul_addr", "nomad_addr", NULL};
+
+/* [-0, +1, v] Text or nil of the table; numbers as text. */
+static const char *host_option(lua_State *L, const char *name)
+{
+    int type = lua_getfield(L, 2, name);
+    if (type == LUA_TNUMBER && lua_isinteger(L, -1))
+        lua_tostring(L, -1);
+    else if (type != LUA_TSTRING && type != LUA_TNIL)
+        failure_error(L, "usage", "host", "%s= must be text, not %s", name, lua_typename(L, type));
+    return lua_tostring(L, -1);
+}
+
+/* [-0, +1, v] sudo = true, or the password. */
+static void take_sudo(lua_State *L, struct host_spec *spec)
+{
+    int type = lua_getfield(L, 2, "sudo");
+    size_t length = 0;
+    if (secret_is(L, -1)) {
+        spec->sudo = true;
+        spec->sudo_password = secret_bytes(L, -1, &length);
+        if (strlen(spec->sudo_password) != length || strchr(spec->sudo_password, '\n'))
+            failure_error(L, "usage", "host", "the password for sudo is not one line");
+    } else if (type == LUA_TBOOLEAN || type == LUA_TNIL) {
+        spec->sudo = lua_toboolean(L, -1);
+    } else {
+        failure_advise(L, "usage", "host", "write sudo = secret.prompt \"sudo password\"",
+                       "sudo= is true, false, or a secret");
+    }
+}
+
+/* [-0, +n, v] What the table at 2 says; the texts live as long as it and what is pushed. */
+static void take_spec(lua_State *L, struct host_spec *spec, struct buffer *space)
+{
+    struct failure failure;
+    bool named = lua_rawlen(L, 2) > 0;
+    argument_table(L, 2, "host", host_options);
+    luaL_checkstack(L, 12, "host");
+    spec->address = host_option(L, "address");
+    const char *name = named ? argument_subject(L, 2, "host", "name") : spec->address;
+    if (!name)
+        failure_advise(L, "usage", "host",
+                       "write host{\"builder42\", user = \"root\"} or host{address = ...}",
+                       "neither a name nor address= is given");
+    bool parsed = host_spec_parse(name, spec, space, &failure);
+    if (!parsed) {
+        buffer_free(space);
+        failure_raise(L, &failure);
+    }
+    const char *port = host_option(L, "port"), *user = host_option(L, "user");
+    spec->port = port ? port : spec->port;
+    spec->user = user ? user : spec->user;
+    spec->address = named ? spec->address : NULL;
+    spec->identity = host_option(L, "identity");
+    spec->known_hosts = host_option(L, "known_hosts");
+    spec->transport = host_option(L, "transport");
+    spec->consul_addr = host_option(L, "consul_addr");
+    spec->nomad_addr = host_option(L, "nomad_addr");
+    take_sudo(L, spec);
+}
+
+/* host(NAME), host{...}: the operator's machine, or one that is reached when something is done there. */
 static int host_call(lua_State *L)
 {
-    const char *name = luaL_checkstring(L, 2);
     struct runtime *runtime = runtime_of(L);
-    if (strcmp(name, "local") != 0 && strcmp(name, runtime->local->name) != 0)
-        failure_advise(L, "usage", "host", "run moonbook on that host itself",
-                       "%s is another machine: this version acts on the machine that it runs on only", name);
-    *(struct host **)lua_newuserdatauv(L, sizeof(struct host *), 0) = runtime->local;
+    struct host *host = runtime->local;
+    struct failure failure;
+    lua_settop(L, 2);
+    const char *name = lua_type(L, 2) == LUA_TSTRING ? lua_tostring(L, 2) : NULL;
+    if (!name || (strcmp(name, "local") != 0 && strcmp(name, runtime->local->name) != 0)) {
+        struct host_spec spec = {0};
+        struct buffer space = {0};
+        if (name) {
+            lua_createtable(L, 1, 0);
+            lua_pushvalue(L, 2);
+            lua_rawseti(L, -2, 1);
+            lua_replace(L, 2);
+        }
+        take_spec(L, &spec, &space);
+        host = hosts_get(runtime, &spec, &failure);
+        buffer_free(&space);
+        if (!host)
+            failure_raise(L, &failure);
+    }
+    *(struct host **)lua_newuserdatauv(L, sizeof(struct host *), 0) = host;
     luaL_setmetatable(L, HOST_VALUE);
     return 1;
 }
@@ -666,8 +745,17 @@ const struct binding_module host_module = {
     .about =
         "The host that a runbook acts on. host.name, host.address (source of the default route), host.os "
         "{id, codename, version, name, arch}, host.cpus, host.memory (bytes) and host.users[NAME] "
-        "{uid, gid, home, shell} are read from it once a run; host(\"local\") is the operator's machine "
-        "with the same modules.",
+        "{uid, gid, home, shell} are read from it once a run. host(NAME) is another machine with the same "
+        "modules, "
+        "reached as ssh reaches it when something is done there: host(\"c1\").file.read(\"/etc/hosts\"). "
+        "NAME may be "
+        "user@host:port. What the SSH configuration lacks goes in a table: host{NAME, address=, port=, "
+        "user=, "
+        "identity= (file of the key), known_hosts= (file), transport= (\"ssh\", \"openssh\"), sudo= (true or "
+        "the "
+        "password, a secret), consul_addr=, nomad_addr= (where its agents listen)}. host(\"local\") is the "
+        "operator's "
+        "machine.",
     .functions = functions,
     .open = host_open,
 };

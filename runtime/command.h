@@ -27,7 +27,7 @@ struct command_line {
 /* Which options a command takes. */
 enum {
     TAKES_JSON = 1,
-    TAKES_RUN = 2, /* --check --diff --step --yes --timeout --detailed-exitcode -v */
+    TAKES_RUN = 2, /* what a run takes: --check --diff --step --yes --timeout --sudo ... */
     TAKES_SET = 4, /* --set --vars */
 };
 

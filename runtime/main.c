@@ -28,6 +28,9 @@ enum {
     OPTION_VARS,
     OPTION_TIMEOUT,
     OPTION_DETAILED,
+    OPTION_SUDO,
+    OPTION_TRANSPORT,
+    OPTION_ACCEPT_NEW,
     OPTION_VERSION
 };
 
@@ -47,6 +50,11 @@ static const struct {
     {"vars", "FILE", OPTION_VARS, TAKES_SET, "parameters from a .json or .lua file"},
     {"timeout", "DURATION", OPTION_TIMEOUT, TAKES_RUN, "stop the run after this time (90s, 10m)"},
     {"detailed-exitcode", NULL, OPTION_DETAILED, TAKES_RUN, "exit 2 when something was or would be changed"},
+    {"sudo", NULL, OPTION_SUDO, TAKES_RUN, "act as root on other hosts, by sudo without a password"},
+    {"transport", "ssh|openssh", OPTION_TRANSPORT, TAKES_RUN,
+     "how other hosts are reached; else it is chosen"},
+    {"accept-new", NULL, OPTION_ACCEPT_NEW, TAKES_RUN,
+     "note and trust the keys of hosts that are not known yet"},
     {"json", NULL, OPTION_JSON, TAKES_JSON, "machine-readable: one JSON object a line on standard output"},
     {"verbose", NULL, 'v', TAKES_RUN, "say also what was found as wanted"},
     {"help", NULL, 'h', 0, "this text"},
@@ -144,6 +152,17 @@ static int apply_option(struct runtime *runtime, struct command_line *line, int 
         break;
     case OPTION_DETAILED:
         set->detailed_exitcode = true;
+        break;
+    case OPTION_SUDO:
+        set->sudo = true;
+        break;
+    case OPTION_ACCEPT_NEW:
+        set->accept_new = true;
+        break;
+    case OPTION_TRANSPORT:
+        if (strcmp(value, "ssh") != 0 && strcmp(value, "openssh") != 0)
+            return refuse("--transport is ssh or openssh, not \"%s\"", value);
+        set->transport = value;
         break;
     case 'v':
         set->verbose = true;

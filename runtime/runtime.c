@@ -5,6 +5,7 @@
 #include "failure.h"
 #include "fiber.h"
 #include "host.h"
+#include "hosts.h"
 #include "interrupt.h"
 #include "journal.h"
 #include "json.h"
@@ -91,6 +92,7 @@ void runtime_free(struct runtime *runtime)
     end_fibers(runtime);
     interrupt_unwatch(runtime);
     transfers_free(runtime);
+    hosts_close(runtime);
     if (runtime->L)
         lua_close(runtime->L);
     /* Children that were told to end: their exits are awaited, their timers kill them after two seconds. */
@@ -101,6 +103,7 @@ void runtime_free(struct runtime *runtime)
     fiber_release_stacks(runtime);
     journal_close(runtime->journal);
     reporter_free(runtime->reporter);
+    hosts_free(runtime);
     host_free(runtime->local);
     redactor_free(runtime->redactor);
     free(runtime->program);

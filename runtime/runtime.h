@@ -39,6 +39,9 @@ struct runtime_options {
     bool json;              /* --json: events on standard output */
     bool verbose;           /* -v */
     bool detailed_exitcode; /* --detailed-exitcode */
+    bool accept_new;        /* --accept-new: host keys that are not known are noted and trusted */
+    bool sudo;              /* --sudo: on other hosts as root */
+    const char *transport;  /* --transport, NULL: chosen for each host */
 };
 
 /* A product that a runbook may need in some version (`needs`): what a binding registers. */
@@ -78,6 +81,7 @@ struct runtime {
     struct journal *journal;                     /* NULL outside runs */
     struct transfers *transfers;                 /* NULL until the first HTTP request */
     struct host *local;                          /* the operator's machine */
+    struct hosts *hosts;                         /* the other ones; NULL until one is named */
     struct fiber_lock terminal;                  /* who asks the person */
     const struct binding_module *const *modules; /* what bindings_open registered: NULL-terminated */
     int (*reference)(lua_State *L); /* what bindings_open registered: [-0, +1, m] pushes the reference

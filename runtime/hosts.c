@@ -1,0 +1,336 @@
+/* The run's other hosts: made by description, their settings, what transport they need. */
+#include "remote_host.h"
+
+#include "fiber.h"
+#include "report.h"
+#include "ssh_identity.h"
+#include "ssh_known_hosts.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* One server, however many hosts lead to it: its door is common. */
+struct ssh_server {
+    char *name; /* address:port */
+    struct door door;
+    struct ssh_server *next;
+};
+
+/* ---- descriptions ---- */
+
+static const char **spec_texts(struct host_spec *spec, const char **texts[10])
+{
+    const char **all[10] = {&spec->name,        &spec->address,     &spec->port,      &spec->user,
+                            &spec->identity,    &spec->known_hosts, &spec->transport, &spec->sudo_password,
+                            &spec->consul_addr, &spec->nomad_addr};
+    memcpy(texts, all, sizeof all);
+    return all[0];
+}
+
+/* All that was said, so that the same description finds the same host. */
+static char *key_of(const struct host_spec *given)
+{
+    struct host_spec spec = *given;
+    const char **texts[10];
+    struct buffer key = {0};
+    spec_texts(&spec, texts);
+    for (size_t i = 0; i < 10; i++)
+        buffer_format(&key, "%s\n", *texts[i] ? *texts[i] : "");
+    buffer_format(&key, "%d", spec.sudo);
+    return key.bytes;
+}
+
+static void copy_spec(const struct host_spec *given, struct host_spec *spec)
+{
+    const char **texts[10];
+    *spec = *given;
+    spec_texts(spec, texts);
+    for (size_t i = 0; i < 10; i++)
+        if (*texts[i])
+            *texts[i] = copy_text(*texts[i]);
+}
+
+static void free_text(const char *text)
+{
+    if (text)
+        explicit_bzero((char *)(uintptr_t)text, strlen(text)); /* one of them is a password */
+    free((char *)(uintptr_t)text);
+}
+
+static bool is_port(const char *text)
+{
+    char *end;
+    long port = strtol(text, &end, 10);
+    return *text && !*end && strspn(text, "0123456789") == strlen(text) && port > 0 && port < 65536;
+}
+
+static bool check_spec(const struct host_spec *spec, struct failure *failure)
+{
+    const char *texts[] = {spec->name, spec->address, spec->user};
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
+        if (texts[i] && (!*texts[i] || texts[i][0] == '-' || strpbrk(texts[i], " \t\r\n\"'\\")))
+            return failure_set(failure, "usage", "host", "\"%s\" is no name of a host or user", texts[i]);
+    if (spec->port && !is_port(spec->port))
+        return failure_set(failure, "usage", "host", "\"%s\" is no port", spec->port);
+    if (spec->transport && strcmp(spec->transport, "ssh") != 0 && strcmp(spec->transport, "openssh") != 0)
+        return failure_set(failure, "usage", "host", "transport is \"ssh\" or \"openssh\", not \"%s\"",
+                           spec->transport);
+    return true;
+}
+
+bool host_spec_parse(const char *text, struct host_spec *spec, struct buffer *space, struct failure *failure)
+{
+    const char *at = strrchr(text, '@'), *host = at ? at + 1 : text, *end = NULL;
+    const char *port = NULL;
+    size_t length = strlen(host);
+    if (*host == '[' && (end = strchr(host, ']'))) {
+        host++;
+        length = (size_t)(end - host);
+        port = end[1] == ':' ? end + 2 : NULL;
+    } else if ((end = strchr(host, ':')) && !strchr(end + 1, ':')) {
+        length = (size_t)(end - host);
+        port = end + 1;
+    }
+    buffer_clear(space);
+    buffer_append(space, text, at ? (size_t)(at - text) : 0);
+    buffer_append(space, "", 1);
+    size_t host_at = space->length;
+    buffer_append(space, host, length);
+    buffer_append(space, "", 1);
+    size_t port_at = space->length;
+    buffer_append_text(space, port ? port : "");
+    spec->name = space->bytes + host_at;
+    if (at)
+        spec->user = space->bytes;
+    if (port)
+        spec->port = space->bytes + port_at;
+    return check_spec(spec, failure);
+}
+
+/* ---- the registry ---- */
+
+static struct hosts *hosts_of(struct runtime *runtime)
+{
+    if (!runtime->hosts) {
+        runtime->hosts = allocate_zeroed(1, sizeof *runtime->hosts);
+        runtime->hosts->runtime = runtime;
+    }
+    return runtime->hosts;
+}
+
+static struct remote_host *remote_new(struct hosts *hosts, const struct host_spec *spec, char *key)
+{
+    struct remote_host *remote = allocate_zeroed(1, sizeof *remote);
+    const char *transport = spec->transport ? spec->transport : hosts->runtime->options.transport;
+    remote->hosts = hosts;
+    remote->key = key;
+    copy_spec(spec, &remote->spec);
+    remote->sudo = (struct remote_sudo){remote->spec.sudo, remote->spec.sudo_password};
+    remote->host.operations =
+        transport && strcmp(transport, "openssh") == 0 ? &host_openssh_operations : &host_ssh_operations;
+    remote->host.runtime = hosts->runtime;
+    remote->host.name = copy_text(spec->name);
+    remote->host.state = copy_text("");
+    remote->next = hosts->first;
+    hosts->first = remote;
+    return remote;
+}
+
+struct host *hosts_get(struct runtime *runtime, const struct host_spec *given, struct failure *failure)
+{
+    struct host_spec spec = *given;
+    spec.sudo = spec.sudo || runtime->options.sudo;
+    if (!check_spec(&spec, failure))
+        return NULL;
+    struct hosts *hosts = hosts_of(runtime);
+    char *key = key_of(&spec);
+    for (struct remote_host *each = hosts->first; each; each = each->next)
+        if (strcmp(each->key, key) == 0) {
+            free(key);
+            return &each->host;
+        }
+    return &remote_new(hosts, &spec, key)->host;
+}
+
+void hosts_close(struct runtime *runtime)
+{
+    if (!runtime->hosts)
+        return;
+    for (struct remote_host *remote = runtime->hosts->first; remote; remote = remote->next) {
+        forward_close_all(&remote->forwards);
+        ssh_session_close(remote->session);
+        remote->session = NULL;
+        host_openssh_close(remote);
+    }
+}
+
+void hosts_free(struct runtime *runtime)
+{
+    struct hosts *hosts = runtime->hosts;
+    struct remote_host *remote;
+    struct ssh_server *server;
+    if (!hosts)
+        return;
+    while ((remote = hosts->first)) {
+        const char **texts[10];
+        hosts->first = remote->next;
+        spec_texts(&remote->spec, texts);
+        for (size_t i = 0; i < 10; i++)
+            free_text(*texts[i]);
+        free_text(remote->key);
+        ssh_settings_free(&remote->settings);
+        host_openssh_free(remote);
+        host_free(&remote->host); /* the whole of it: it is the first member */
+    }
+    while ((server = hosts->servers)) {
+        hosts->servers = server->next;
+        free(server->name);
+        free(server);
+    }
+    ssh_passphrases_free(&hosts->passphrases);
+    free(hosts);
+    runtime->hosts = NULL;
+}
+
+/* ---- what is known of one ---- */
+
+bool remote_settings(struct remote_host *remote, struct failure *failure)
+{
+    if (remote->has_settings)
+        return true;
+    ssh_settings_free(&remote->settings);
+    remote->has_settings = ssh_settings_read(remote->host.runtime, &remote->spec, &remote->settings, failure);
+    return remote->has_settings;
+}
+
+struct door *remote_door(struct remote_host *remote)
+{
+    struct buffer name = {0};
+    struct ssh_server *server = remote->hosts->servers;
+    buffer_format(&name, "%s:%d", remote->settings.address, remote->settings.port);
+    while (server && strcmp(server->name, buffer_text(&name)) != 0)
+        server = server->next;
+    if (!server) {
+        server = allocate_zeroed(1, sizeof *server);
+        server->name = copy_text(buffer_text(&name));
+        server->next = remote->hosts->servers;
+        remote->hosts->servers = server;
+    }
+    buffer_free(&name);
+    return &server->door;
+}
+
+static bool has_certificate(const struct ssh_settings *settings)
+{
+    bool found = settings->certificates.count > 0;
+    for (size_t i = 0; i < settings->identities.count && !found; i++) {
+        struct buffer path = {0};
+        buffer_format(&path, "%s-cert.pub", settings->identities.items[i]);
+        found = access(buffer_text(&path), R_OK) == 0;
+        buffer_free(&path);
+    }
+    return found;
+}
+
+const char *remote_needs_openssh(struct remote_host *remote)
+{
+    const struct ssh_settings *settings = &remote->settings;
+    struct ssh_known_keys keys = {0};
+    struct failure ignored;
+    const char *why = NULL;
+    if (settings->proxy_command)
+        return "a ProxyCommand";
+    if (settings->smartcard)
+        return "a PKCS11Provider";
+    if (settings->public_key && has_certificate(settings))
+        return "a user certificate";
+    if (ssh_known_keys_read(remote->host.runtime, settings, &keys, &ignored) &&
+        !ssh_known_keys_have(&keys, SSH_KEY_HOST, "ssh-ed25519") &&
+        !ssh_known_keys_have(&keys, SSH_KEY_HOST, "ecdsa-sha2-nistp256") &&
+        !ssh_known_keys_have(&keys, SSH_KEY_HOST, "ecdsa-sha2-nistp384") &&
+        !ssh_known_keys_have(&keys, SSH_KEY_HOST, "ecdsa-sha2-nistp521")) {
+        if (ssh_known_keys_have(&keys, SSH_KEY_AUTHORITY, NULL))
+            why = "a host certificate";
+        else if (ssh_known_keys_have(&keys, SSH_KEY_HOST, "ssh-rsa") && !ssh_knows_rsa())
+            why = "an RSA host key";
+    }
+    ssh_known_keys_free(&keys);
+    return why;
+}
+
+void remote_use_openssh(struct remote_host *remote, const char *why)
+{
+    struct runtime *runtime = remote->host.runtime;
+    remote->host.operations = &host_openssh_operations;
+    report_progress(fiber_thread(runtime->current), "%s: through the ssh program, because of %s",
+                    remote->host.name, why);
+}
+
+/* "a,user@b:22,c": the last one, and those before it as its own way. */
+bool remote_jump_host(struct remote_host *remote, struct remote_host **jump, struct failure *failure)
+{
+    const char *list = remote->settings.jump;
+    struct buffer space = {0};
+    *jump = NULL;
+    if (!list)
+        return true;
+    const char *comma = strrchr(list, ',');
+    const char *last = comma ? comma + 1 : list;
+    struct host_spec spec = {.known_hosts = remote->spec.known_hosts, .identity = remote->spec.identity};
+    if (strncmp(last, "ssh://", 6) == 0)
+        last += 6;
+    bool done = host_spec_parse(last, &spec, &space, failure);
+    bool sudo = remote->host.runtime->options.sudo;
+    remote->host.runtime->options.sudo = false; /* nothing is run there */
+    struct host *host = done ? hosts_get(remote->host.runtime, &spec, failure) : NULL;
+    remote->host.runtime->options.sudo = sudo;
+    buffer_free(&space);
+    if (!host)
+        return false;
+    *jump = (struct remote_host *)host;
+    if (*jump == remote)
+        return failure_set(failure, "usage", "ProxyJump", "%s would be reached through itself", list);
+    if (comma && remote_settings(*jump, failure)) {
+        char *before = copy_text(list);
+        before[comma - list] = '\0';
+        free((*jump)->settings.jump);
+        (*jump)->settings.jump = before;
+    }
+    return !comma || (*jump)->has_settings;
+}
+
+/* ---- who and where one is there ---- */
+
+const char *const remote_probe_argv[] = {
+    "sh", "-c", "printf '%s\\n' \"$PPID\" \"$(id -u)\" \"$HOME\" \"$XDG_STATE_HOME\"", NULL};
+
+bool remote_take_probe(struct remote_host *remote, const char *output, struct failure *failure)
+{
+    char *copy = copy_text(output), *lines[4] = {0}, *at = copy;
+    for (size_t i = 0; i < 4 && at; i++) {
+        lines[i] = at;
+        at = strchr(at, '\n');
+        if (at)
+            *at++ = '\0';
+    }
+    bool done = lines[3] != NULL;
+    if (done) {
+        struct buffer state = {0};
+        if (lines[3][0] == '/')
+            buffer_append_text(&state, lines[3]);
+        else if (strcmp(lines[1], "0") == 0)
+            buffer_append_text(&state, "/var/lib");
+        else
+            buffer_format(&state, "%s/.local/state", lines[2]);
+        free(remote->host.state);
+        remote->host.state = state.bytes;
+        if (!remote->host.pid)
+            remote->host.pid = strtol(lines[0], NULL, 10);
+        remote->probed = true;
+    }
+    free(copy);
+    return done || failure_set(failure, "failed", "connect", "%s: its shell does not answer as a shell does",
+                               remote->host.name);
+}

@@ -1,0 +1,56 @@
+-- A throwaway sshd, ended with the scope:
+--
+--   local sshd <close> = require("sshd").start()
+--   sshd:host { sudo = true }.run { "id" }
+local M = {}
+
+local methods = {}
+
+-- What leads there: the options of host{}, with a key that is let in, changed by what is given.
+function methods:spec(changes)
+  local spec = { address = "127.0.0.1", port = self.port, user = M.user, identity = self.folder .. "/id_ed25519",
+    known_hosts = self.folder .. "/known_hosts" }
+  for name, value in pairs(changes or {}) do spec[name] = value or nil end
+  return spec
+end
+
+function methods:host(changes)
+  return host(self:spec(changes))
+end
+
+function methods:stop()
+  host.run { "kill", self.process, reads = true, ok = { 0, 1 } }
+end
+
+-- Also those that serve connections.
+function methods:kill()
+  host.run { "sh", "-c", "kill -KILL $(pgrep -P $1) $1", "sh", self.process, reads = true, ok = { 0, 1 } }
+end
+
+function methods:log()
+  return file.read(self.folder .. "/log." .. self.port)
+end
+
+function methods:close()
+  self:stop()
+  if self.owns then host.run { "rm", "-rf", self.folder, reads = true } end
+end
+
+-- Lines of sshd_config; `folder` of another one for its keys, `port` to come back to, `host_keys` "ed25519 ecdsa".
+function M.start(options)
+  options = options or {}
+  local folder = options.folder or host.run { "mktemp", "-d", reads = true }.stdout:gsub("%s+$", "")
+  local command = { "tests/ssh/daemon", folder, reads = true, timeout = "60s" }
+  for _, line in ipairs(options) do command[#command + 1] = line end
+  command.env = { PORT = tostring(options.port or ""), ADDRESS = options.address, HOST_KEYS = options.host_keys }
+  local answer = host.run(command)
+  local process, port = answer.stdout:match("(%d+)%s+(%d+)")
+  assert(port, "sshd did not start: " .. answer.stderr)
+  return setmetatable({ process = process, port = math.tointeger(tonumber(port)), folder = folder, owns = not options.folder },
+    { __index = methods, __close = methods.close })
+end
+
+M.user = host.run { "id", "-un", reads = true }.stdout:gsub("%s+$", "")
+M.root = M.user == "root"
+
+return M

@@ -1,0 +1,452 @@
+-- The ssh transports themselves: keys, host keys, what may go wrong on the way and in the middle.
+package.path = "tests/lib/?.lua;" .. package.path
+local tap = require "tap"
+local sshds = require "sshd"
+local server = require "server"
+
+local sshd <close> = sshds.start()
+local keys = sshd.folder
+local folder = host.run { "mktemp", "-d", reads = true }.stdout:gsub("%s+$", "")
+local number = 0
+
+local function shell(line, ...)
+  local command = { "sh", "-c", line, "sh", ... }
+  command.reads = true
+  return (host.run(command).stdout:gsub("%s+$", ""))
+end
+-- A file of this test with that text.
+local function note(text, mode)
+  number = number + 1
+  local path = ("%s/%d"):format(folder, number)
+  host.run { "sh", "-c", 'cat >"$1"; chmod "$2" "$1"', "sh", path, mode or "0600", stdin = text, reads = true }
+  return path
+end
+
+local function public(name) return shell('cut -d" " -f1,2 "$1"', keys .. "/" .. name .. ".pub") end
+local function name_of(port) return ("[127.0.0.1]:%d"):format(port or sshd.port) end
+
+-- The host with those lines as its only known hosts.
+local function known(lines, changes)
+  changes = changes or {}
+  changes.known_hosts = note(lines)
+  return sshd:host(changes), changes.known_hosts
+end
+
+local function works(h) tap.equal(h.run { "echo", "here", reads = true }.stdout, "here\n") end
+
+-- [[ host keys ]]
+
+tap.test("an unknown host is refused with its fingerprint and how to accept it", function()
+  local h = known("# nothing\n")
+  local err = tap.raises("permission", h.run, { "true", reads = true })
+  local print = shell("ssh-keygen -lf " .. keys .. "/host_ed25519.pub"):match("SHA256:%S+")
+  tap.ok(tostring(err):find(print, 1, true), "the fingerprint is named: " .. tostring(err))
+  tap.match(err, "%-%-accept%-new")
+end)
+
+tap.test("--accept-new notes it, --check notes nothing, the next time it is known", function()
+  local path = note("# a line without an end")
+  host.run { "truncate", "-s", "-1", path, reads = true }
+  local chunk = ("local h = host(json.decode %q) print(h.run{'echo', 'here', reads = true}.stdout)"):format(
+    json.encode(sshd:spec { known_hosts = path }))
+  local before = file.read(path)
+  local checked = server.moonbook { "-e", chunk, "--accept-new", "--check" }
+  tap.equal({ checked.code, file.read(path) }, { 0, before })
+  tap.equal(server.moonbook { "-e", chunk, "--accept-new" }.code, 0)
+  tap.equal(#file.read(path) > #before, true)
+  tap.equal(server.moonbook({ "-e", chunk }).code, 0)
+end)
+
+tap.test("the types on record are preferred, lines that make no sense are passed over", function()
+  works((known("nonsense\n\n# c\n@foo bar baz\n" .. name_of() .. " ssh-ed25519 AAAA\n" .. name_of() .. " " ..
+    public "host_ecdsa" .. " comment\n")))
+  works((known("*,!other " .. public "host_ed25519" .. "\n")))
+  works((known("127.0.0.1 " .. public "host_ed25519" .. "\n"))) -- as ssh: the plain name, where the key is the same
+end)
+
+tap.test("hashed names", function()
+  local path = note(name_of() .. " " .. public "host_ed25519" .. "\n")
+  host.run { "ssh-keygen", "-q", "-H", "-f", path, reads = true }
+  tap.match(file.read(path), "^|1|")
+  works(sshd:host { known_hosts = path })
+end)
+
+tap.test("a changed host key is always fatal", function()
+  for _, type in ipairs { "ed25519", "ecdsa" } do
+    local other = shell('ssh-keygen -q -t "$1" -N "" -f "$2/other_$1" && cut -d" " -f1,2 "$2/other_$1.pub"', type, folder)
+    local spec = sshd:spec { known_hosts = note(name_of() .. " " .. other .. "\n") }
+    local chunk = ("host(json.decode %q).run{'true', reads = true}"):format(json.encode(spec))
+    local result = server.moonbook { "-e", chunk, "--accept-new" }
+    if type == "ed25519" then tap.equal(result.code, 1) end
+    tap.match(result.stderr, "not the one on record")
+  end
+  -- Another type than the one on record would pass for a new host, were types not compared.
+  local h = known(name_of() .. " " .. public "host_rsa" .. "\n", { transport = "ssh" })
+  tap.match(tap.raises("invalid", h.run, { "true", reads = true }), "not the one on record")
+  tap.raises("permission", known("127.0.0.1 " .. public "id_wrong" .. "\n").run, { "true", reads = true })
+end)
+
+tap.test("a revoked key is refused", function()
+  local key = public "host_ed25519"
+  local h = known(name_of() .. " " .. key .. "\n@revoked * " .. key .. "\n")
+  tap.match(tap.raises("invalid", h.run, { "true", reads = true }), "revoked")
+end)
+
+-- [[ keys ]]
+
+tap.test("ed25519 and ecdsa keys", function()
+  works(sshd:host { identity = keys .. "/id_ed25519" })
+  works(sshd:host { identity = keys .. "/id_ecdsa" })
+end)
+
+tap.test("a wrong key: what was tried, what the host takes", function()
+  local err = tap.raises("permission", sshd:host { identity = keys .. "/id_wrong" }.run, { "true", reads = true })
+  tap.match(err, "refuses " .. sshds.user .. ": tried .*/id_wrong")
+  tap.match(err, "publickey")
+end)
+
+tap.test("a key that is not there", function()
+  tap.raises("permission", sshd:host { identity = keys .. "/id_none" }.run, { "true", reads = true })
+end)
+
+tap.test("a key with a passphrase, and nobody to ask", function()
+  local err = tap.raises("permission", sshd:host { identity = keys .. "/id_locked" }.run, { "true", reads = true })
+  tap.match(err, "passphrase")
+end)
+
+tap.test("the passphrase is asked for once", function()
+  local chunk = ([[local a = json.decode %q
+    local b = {} for k, v in pairs(a) do b[k] = v end b.address = "127.0.0.2"
+    for _, spec in ipairs { a, a } do assert(host(spec).run{"true", reads = true}) end
+    spec = a spec.consul_addr = "another" assert(host(spec).run{"true", reads = true}) print("twice in")]]):format(
+    json.encode(sshd:spec { identity = keys .. "/id_locked" }))
+  local script = note(([[
+set timeout 30
+spawn %s -e {%s}
+expect {
+  -re "Passphrase for the key" { send "wrong one\r" }
+  timeout { exit 3 }
+}
+expect {
+  -re "does not open it. Passphrase for the key" { send "correct horse\r" }
+  timeout { exit 4 }
+}
+expect {
+  -re "Passphrase" { exit 5 }
+  -re "twice in" { exit 0 }
+  timeout { exit 6 }
+}
+exit 7
+]]):format(os.getenv "MOONBOOK" or "build/moonbook", chunk))
+  local result = host.run { "expect", script, reads = true, ok = true }
+  tap.equal(result.code, 0, result.stdout)
+  tap.equal(result.stdout:find("correct horse", 1, true), nil)
+end)
+
+tap.test("keys of the agent, and only those that are named", function()
+  local agent = shell("ssh-agent -a " .. folder .. "/agent | sed -n 's/.*AGENT_PID=\\([0-9]*\\);.*/\\1/p'")
+  local add = "SSH_AUTH_SOCK=" .. folder .. "/agent ssh-add -q "
+  shell(add .. keys .. "/id_wrong " .. keys .. "/id_ecdsa")
+  local spec = sshd:spec { identity = false }
+  local config = note("Host *\n  IdentityFile " .. keys .. "/none\n")
+  local function try(lines)
+    local chunk = ("print(host(json.decode %q).run{'echo', 'here', reads = true}.stdout)"):format(json.encode(spec))
+    return host.run { os.getenv "MOONBOOK" or "build/moonbook", "-e", chunk, reads = true, ok = true,
+      env = { SSH_AUTH_SOCK = folder .. "/agent", MOONBOOK_SSH_CONFIG = lines and note(lines) or config } }
+  end
+  local done = try()
+  tap.equal({ done.code, done.stdout }, { 0, "here\n\n" }, done.stderr)
+  local only = try("IdentitiesOnly yes\nIdentityFile " .. keys .. "/id_wrong.pub\n")
+  tap.equal(only.code, 1)
+  tap.match(only.stderr, "the agent's key id_wrong")
+  tap.equal(only.stderr:find("id_ecdsa", 1, true), nil)
+  host.run { "kill", agent, reads = true }
+end)
+
+-- [[ what libssh2 cannot do goes through the ssh program ]]
+
+-- The program itself with that SSH configuration; what `host "there"` leads to.
+local function through(lines, chunk, flags)
+  local config = note(([[
+Host there
+  HostName 127.0.0.1
+  User %s
+  Port %d
+  UserKnownHostsFile %s/known_hosts
+  GlobalKnownHostsFile /dev/null
+  IdentitiesOnly yes
+]]):format(sshds.user, sshd.port, keys) .. lines)
+  local command = { os.getenv "MOONBOOK" or "build/moonbook", "-e",
+    chunk or "local h = host 'there' io.write(h.run{'echo', 'here', reads = true}.stdout)", reads = true, ok = true,
+    timeout = "60s", env = { MOONBOOK_SSH_CONFIG = config, SSH_AUTH_SOCK = "" } }
+  for i, flag in ipairs(flags or {}) do table.insert(command, 1 + i, flag) end
+  return host.run(command)
+end
+
+tap.test("an RSA key", function()
+  local h = sshd:host { identity = keys .. "/id_rsa" }
+  works(h)
+  works(h)
+  local err = tap.raises("permission", sshd:host { identity = keys .. "/id_rsa", transport = "ssh" }.run,
+    { "true", reads = true })
+  tap.match(err, "openssh")
+  local done = through("  IdentityFile " .. keys .. "/id_rsa\n")
+  tap.equal({ done.code, done.stdout }, { 0, "here\n" }, done.stderr)
+  tap.match(done.stderr, "there: through the ssh program, because of the key .*/id_rsa")
+end)
+
+tap.test("a user's certificate", function()
+  works(sshd:host { identity = keys .. "/id_certified" })
+end)
+
+tap.test("a ProxyCommand", function()
+  local done = through(([[
+  IdentityFile %s/id_ed25519
+  ProxyCommand bash -c 'exec 3<>/dev/tcp/127.0.0.1/%d; cat <&3 & exec cat >&3'
+]]):format(keys, sshd.port))
+  tap.equal({ done.code, done.stdout }, { 0, "here\n" }, done.stderr)
+end)
+
+tap.test("a host that has an RSA key only, and one with a certificate", function()
+  local old <close> = sshds.start { folder = keys, host_keys = "rsa" }
+  local name = name_of(old.port)
+  works(old:host { known_hosts = note(name .. " " .. public "host_rsa" .. "\n") })
+  local err = tap.raises("permission", old:host { known_hosts = note "# none" }.run, { "true", reads = true })
+  tap.match(err, "not known: ssh%-rsa SHA256:")
+  shell('cd "$1" && ssh-keygen -q -s authority -I host -h -n 127.0.0.1 -V -1h:+1d host_ed25519.pub', keys)
+  local certified <close> = sshds.start { folder = keys, "HostCertificate " .. keys .. "/host_ed25519-cert.pub" }
+  local authority = "@cert-authority " .. name_of(certified.port) .. " " .. public "authority" .. "\n"
+  works(certified:host { known_hosts = note(authority) })
+  tap.raises("", certified:host { known_hosts = note("@cert-authority * " .. public "id_wrong" .. "\n") }.run,
+    { "true", reads = true })
+end)
+
+tap.test("openssh: host keys and keys are refused as with libssh2", function()
+  local h = function(changes) changes.transport = "openssh" return sshd:host(changes) end
+  local print = shell("ssh-keygen -lf " .. keys .. "/host_ed25519.pub"):match("SHA256:%S+")
+  local unknown = tap.raises("permission", h { known_hosts = note "# none" }.run, { "true", reads = true })
+  tap.ok(tostring(unknown):find(print, 1, true), "the fingerprint is named: " .. tostring(unknown))
+  tap.match(unknown, "%-%-accept%-new")
+  local changed = h { known_hosts = note(name_of() .. " " .. public "id_wrong" .. "\n") }
+  tap.match(tap.raises("invalid", changed.run, { "true", reads = true }), "not the one on record")
+  tap.raises("permission", h { identity = keys .. "/id_wrong" }.run, { "true", reads = true })
+  tap.match(tap.raises("unreachable", h { port = 1 }.run, { "true", reads = true }), "refused")
+  local path = note "# none"
+  local chunk = ("print(host(json.decode %q).run{'true', reads = true}.code)"):format(
+    json.encode(sshd:spec { known_hosts = path, transport = "openssh" }))
+  local checked = server.moonbook { "-e", chunk, "--accept-new", "--check" }
+  tap.equal({ checked.code, file.read(path) }, { 0, "# none" }, checked.stderr)
+  tap.equal(server.moonbook({ "-e", chunk, "--accept-new" }).code, 0)
+  tap.match(file.read(path), "ssh%-ed25519")
+end)
+
+tap.test("openssh: sshd is killed in the middle of a command, the next one connects anew", function()
+  local mortal <close> = sshds.start { folder = keys }
+  local h = mortal:host { transport = "openssh" }
+  local err = tap.raises("unreachable", h.run,
+    { "sh", "-c", "kill -KILL $(ps -o ppid= $(ps -o ppid= $$)); sleep 60", reads = true, timeout = "30s" })
+  tap.match(err, "connection to 127.0.0.1 was lost")
+  works(h)
+end)
+
+tap.test("openssh: nothing of it is left when the program is killed", function()
+  local own <close> = sshds.start { folder = keys }
+  local chunk = ([[local h = host(json.decode %q) h.run{"true", reads = true} os.execute("kill -KILL $PPID")]]):format(
+    json.encode(own:spec { transport = "openssh" }))
+  host.run { os.getenv "MOONBOOK" or "build/moonbook", "-e", chunk, reads = true, ok = true }
+  wait { function() return shell("pgrep -fc '[s]sh -M .*-p " .. own.port .. "' || true") == "0" end, timeout = "15s",
+    every = "100ms", what = "the master is gone" }
+end)
+
+-- [[ the way there ]]
+
+tap.test("a port where nobody listens", function()
+  local err = tap.raises("unreachable", sshd:host { port = 1 }.run, { "true", reads = true })
+  tap.match(err, "127.0.0.1:1: connection refused")
+end)
+
+tap.test("a name that nobody knows", function()
+  tap.match(tap.raises("unreachable", host { "no-such-host.invalid" }.run, { "true", reads = true }), "cannot be resolved")
+end)
+
+-- Something that listens and does what the Python text says with each connection `c`.
+local function listener(code)
+  local source = note(([[
+import socket, threading, time, sys
+s = socket.socket(); s.bind(("127.0.0.1", 0)); s.listen(50)
+print(s.getsockname()[1], flush=True)
+def serve(c):
+%s
+while True:
+    c, _ = s.accept()
+    threading.Thread(target=serve, args=(c,), daemon=True).start()
+]]):format(code))
+  local out = folder .. "/port"
+  local process = shell('rm -f "$2"; python3 "$1" >"$2" 2>/dev/null </dev/null & echo $!; ' ..
+    'while [ ! -s "$2" ]; do sleep 0.02; done', source, out)
+  local port = math.tointeger(tonumber((file.read(out):gsub("%s", ""))))
+  return setmetatable({ port = port }, { __close = function() host.run { "kill", process, reads = true } end })
+end
+
+tap.test("a host that is silent", function()
+  local silent <close> = listener("    time.sleep(600)")
+  local config = note("ConnectTimeout 1\n")
+  local chunk = ("host(json.decode %q).run{'true', reads = true}"):format(json.encode(sshd:spec { port = silent.port }))
+  local result = host.run { os.getenv "MOONBOOK" or "build/moonbook", "-e", chunk, reads = true, ok = true, timeout = "20s",
+    env = { MOONBOOK_SSH_CONFIG = config } }
+  tap.equal(result.code, 1)
+  tap.match(result.stderr, "did not answer within 1 s")
+end)
+
+tap.test("what is no SSH server, and one that has no place at first", function()
+  local web <close> = listener("    c.sendall(b'HTTP/1.1 400 Bad Request\\r\\n\\r\\n'); c.close()")
+  tap.raises("unreachable", sshd:host { port = web.port }.run, { "true", reads = true })
+  -- As sshd beyond MaxStartups: closed at once; the third time it is let through to the real one.
+  local full <close> = listener(([[
+    global n; n = globals().get("n", 0) + 1
+    if n < 3: c.sendall(b'Exceeded MaxStartups\r\n'); c.close(); return
+    r = socket.create_connection(("127.0.0.1", %d))
+    def pipe(a, b):
+        while True:
+            d = a.recv(65536)
+            if not d: break
+            b.sendall(d)
+        b.shutdown(1)
+    threading.Thread(target=pipe, args=(c, r), daemon=True).start(); pipe(r, c)]]):format(sshd.port))
+  works(sshd:host { port = full.port, known_hosts = note(name_of(full.port) .. " " .. public "host_ed25519" .. "\n") })
+end)
+
+tap.test("many hosts of one server at once: no more logins at a time than it takes", function()
+  local door <close> = sshds.start { "MaxStartups 8:100:8", folder = keys }
+  local jobs = {}
+  for i = 1, 24 do
+    jobs[i] = function() return door:host { consul_addr = tostring(i) }.run { "echo", tostring(i), reads = true }.stdout end
+  end
+  local results = table.pack(parallel(jobs))
+  if type(results[1]) == "table" then results = results[1] end
+  for i = 1, 24 do tap.equal(results[i], i .. "\n") end
+end)
+
+tap.test("jump hosts, several in a row", function()
+  local second <close> = sshds.start { folder = keys }
+  local third <close> = sshds.start { folder = keys }
+  local config = note(([[
+Host *
+  User %s
+  HostName 127.0.0.1
+  UserKnownHostsFile %s/known_hosts
+  IdentityFile %s/id_ed25519
+  IdentitiesOnly yes
+Host first
+  Port %d
+Host second
+  Port %d
+  ProxyJump first
+Host third
+  Port %d
+  ProxyJump second
+]]):format(sshds.user, keys, keys, sshd.port, second.port, third.port))
+  local function run(chunk)
+    return host.run { os.getenv "MOONBOOK" or "build/moonbook", "-e", chunk, reads = true, ok = true,
+      env = { MOONBOOK_SSH_CONFIG = config } }
+  end
+  local done = run("local h = host 'third' io.write(h.run{'sh', '-c', 'echo $SSH_CONNECTION', reads = true}.stdout) " ..
+    "io.write(#h.run{'head', '-c', '5000000', '/dev/zero', reads = true}.stdout)")
+  tap.equal(done.code, 0, done.stderr)
+  tap.match(done.stdout, ("127.0.0.1 %d\n5000000"):format(third.port))
+  tap.match(second:log(), "Accepted publickey")
+  second:stop()
+  local broken = run("host 'third'.run{'true', reads = true}")
+  tap.equal(broken.code, 1)
+  tap.match(broken.stderr, "second .127.0.0.1:%d+. is not reached from its jump host: .*connect failed")
+end)
+
+-- [[ in the middle ]]
+
+tap.test("sshd is killed in the middle of a command", function()
+  local mortal <close> = sshds.start { folder = keys }
+  local h = mortal:host()
+  local err = tap.raises("unreachable", h.run, { "sh", "-c", "kill -KILL $1 $(ps -o ppid= $$); sleep 60", "sh",
+    mortal.process, reads = true })
+  tap.match(err, "connection to 127.0.0.1 was lost: the host closed it")
+  tap.match(tap.raises("unreachable", h.run, { "true", reads = true }), "connection refused")
+end)
+
+tap.test("a command whose connection is lost says so, and the next one connects anew", function()
+  local mortal <close> = sshds.start { folder = keys }
+  local h = mortal:host()
+  local err = tap.raises("unreachable", h.run,
+    { "sh", "-c", "kill -KILL $(ps -o ppid= $$); sleep 60", reads = true, timeout = "30s" })
+  tap.match(err, "connection to 127.0.0.1 was lost")
+  works(h)
+end)
+
+tap.test("no half-written file when the connection is lost while it is written", function()
+  local mortal <close> = sshds.start { folder = keys }
+  local h = mortal:host()
+  local path = folder .. "/whole"
+  h.file.present { path, content = "as it was" }
+  local text = ("x"):rep(32 << 20)
+  local watcher = shell([[
+    (while ! ls "$1"/.whole.moonbook-* 2>/dev/null | grep -q .; do sleep 0.005; done
+     kill -KILL $(pgrep -P "$2")) >/dev/null 2>&1 & echo $!]], folder, mortal.process)
+  tap.raises("unreachable", h.file.present, { path, content = text })
+  host.run { "sh", "-c", "while kill -0 $1 2>/dev/null; do sleep 0.05; done", "sh", watcher, reads = true }
+  tap.equal(file.read(path), "as it was")
+  wait { function() return shell('ls -A "$1" | grep -c "whole.moonbook" || true', folder) == "0" end, timeout = "10s",
+    every = "50ms", what = "nothing is left of it" }
+end)
+
+tap.test("a host that stops answering is noticed", function()
+  local mortal <close> = sshds.start { folder = keys }
+  local config = note("ServerAliveInterval 1\n")
+  local chunk = ([[local h = host(json.decode %q) h.run{"true", reads = true}
+    os.execute("kill -STOP $(pgrep -P %s)")
+    print(pcall(h.run, {"sleep", "1000", reads = true}))]]):format(json.encode(mortal:spec()), mortal.process)
+  local result = host.run { os.getenv "MOONBOOK" or "build/moonbook", "-e", chunk, reads = true, ok = true, timeout = "30s",
+    env = { MOONBOOK_SSH_CONFIG = config } }
+  mortal:kill()
+  tap.match(result.stdout, "lost: it did not answer for")
+end)
+
+-- What systemd.follow reads there, without systemd: a journal of three lines that then goes on in silence.
+local bin = folder .. "/bin"
+host.run { "mkdir", bin, reads = true }
+for name, text in pairs {
+  systemctl = "printf 'Id=x.service\\nLoadState=loaded\\nActiveState=active\\n'",
+  journalctl = "echo $$ >" .. folder .. "/journal; printf '1\\n2\\n3\\n'; exec sleep 3600",
+} do
+  host.run { "sh", "-c", 'cat >"$1"; chmod 755 "$1"', "sh", bin .. "/" .. name, stdin = "#!/bin/sh\n" .. text .. "\n",
+    reads = true }
+end
+
+tap.test("a stream gives its lines as they come; with the loop its command ends", function()
+  local there <close> = sshds.start { folder = keys, "SetEnv PATH=" .. bin .. ":/usr/bin:/bin" }
+  for _, transport in ipairs { "ssh", "openssh" } do
+    local lines = {}
+    for line in there:host({ transport = transport }).systemd.follow "x" do
+      lines[#lines + 1] = line
+      if #lines == 3 then break end
+    end
+    tap.equal(lines, { "1", "2", "3" }, transport)
+    local process = file.read(folder .. "/journal"):match "%d+"
+    wait { function() return host.run { "kill", "-0", process, reads = true, ok = { 0, 1 } }.code == 1 end, timeout = "10s",
+      every = "50ms", what = "the command has ended" }
+  end
+  host.run { "rm", bin .. "/journalctl", reads = true }
+  if not shell("command -v journalctl || true"):find "^/usr/bin" then
+    tap.raises("not-found", there:host().systemd.follow, "x")
+  end
+end)
+
+tap.test("secrets stand in no list of processes", function()
+  local h = sshd:host()
+  local token = "s3cr3t-" .. sshd.port
+  local seen = h.run { "sh", "-c", "cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' ' '; echo; printf %s \"$T\" | wc -c",
+    env = { T = secret.command { "printf", "%s", token } }, reads = true }.stdout
+  tap.equal(seen:find(token, 1, true), nil)
+  tap.match(seen, "\n" .. #token .. "\n")
+end)
+
+host.run { "rm", "-rf", folder, reads = true }
+tap.finish()
