@@ -108,17 +108,28 @@ struct api_version {
     const char *paths;
 };
 
+/* How an agent's own configuration says where it listens. Paths in it: "ports.http". */
+struct api_agent {
+    const char *folder;     /* of *.hcl and *.json */
+    const char *option;     /* of host{}: where it listens */
+    const char *address[2]; /* the first that is set holds */
+    const char *tls_address;
+    const char *port, *tls_port; /* tls_port NULL: the same one speaks TLS */
+    const char *tls;             /* true: it does; or NULL */
+};
+
 struct api_product {
-    const char *name;           /* "consul": the Lua module */
-    const char *title;          /* "Consul" */
-    const struct api_row *rows; /* ends with a NULL group */
-    const char *query;          /* options that every call takes: "dc,ns" */
-    const char *flags;          /* options whose mere presence means true: false leaves them out */
-    const char *slashes;        /* path parameters that keep their slashes */
-    bool trims;                 /* and lose those that they begin with */
-    const char *top;            /* the group whose functions are the module's own too, or NULL */
-    const char *secret;         /* as a row's, for every answer; or NULL */
-    bool central;               /* one server for all: a host has no agent of its own to ask instead */
+    const char *name;              /* "consul": the Lua module */
+    const char *title;             /* "Consul" */
+    const struct api_row *rows;    /* ends with a NULL group */
+    const char *query;             /* options that every call takes: "dc,ns" */
+    const char *flags;             /* options whose mere presence means true: false leaves them out */
+    const char *slashes;           /* path parameters that keep their slashes */
+    bool trims;                    /* and lose those that they begin with */
+    const char *top;               /* the group whose functions are the module's own too, or NULL */
+    const char *secret;            /* as a row's, for every answer; or NULL */
+    bool central;                  /* one server for all: a host has no agent of its own to ask instead */
+    const struct api_agent *agent; /* of a host; NULL where it is central */
     const char *token_header;
     const char *token_file; /* in the user's home, where nothing else gives a token; or NULL */
     const char *header;     /* sent with the value "true"; or NULL */
@@ -157,7 +168,8 @@ struct api_product {
 /* One server to talk to; owned by a userdata. */
 struct api_client {
     const struct api_product *product;
-    char *base; /* "http://127.0.0.1:8500/prefix" */
+    struct host *host; /* through whose connection requests go; NULL: from here */
+    char *base;        /* "http://127.0.0.1:8500/prefix" */
     char *token;
     const char *token_from;   /* "CONSUL_HTTP_TOKEN", "token=" */
     const char *address_from; /* "CONSUL_HTTP_ADDR", "addr=", "the default" */
@@ -186,7 +198,22 @@ void api_open_module(lua_State *L, const struct api_product *product);
 /* [-n, +1, v] For a module's "": product{addr=, token=, ...} gives a table with the same functions for that server. */
 int api_call_module(lua_State *L, const struct api_product *product);
 
-/* [-0, +1, v] Pushes the client of the current host: locally from the environment, made once. */
+/* Finds out where the host's own agent listens: what the operator says, its configuration there, else loopback. `from`
+ * gets words for where that is from. */
+bool api_agent_address(struct host *host, const struct api_product *product, struct buffer *address,
+                       struct buffer *from, struct failure *failure);
+
+/* The value that the text of HCL or JSON files has at a path such as "ports.http", the last one where there are several. */
+bool api_agent_setting(const char *text, const char *path, struct buffer *value);
+
+/* Where the client's host is another one: the exchange goes through its connection. */
+void api_agent_way(const struct api_client *client, struct exchange *exchange);
+
+/* Whose predictions hold for the client: another host's agent has its own. */
+struct host *api_overlay_host(lua_State *L, const struct api_client *client);
+
+/* [-0, +1, v] Pushes the client of the current host: locally from the environment, elsewhere that host's own agent's; made
+ * once. */
 struct api_client *api_default_client(lua_State *L, const struct api_product *product);
 
 /* [-0, +1, v] Pushes a client from the environment and, where `options` is not 0, the options table there. */

@@ -421,6 +421,8 @@ static void name_variables(const struct api_product *product, struct failure *fa
 void api_explain_unreachable(const struct api_client *client, struct failure *failure)
 {
     const char *message = failure->message;
+    if (client->host && strncmp(failure->op, client->product->name, strlen(client->product->name)) != 0)
+        return; /* the way to the host failed, not the agent there */
     if (strcmp(failure->kind, "invalid") == 0 && strstr(failure->hint, "what listens there"))
         failure_hint(failure, "is it %s that listens there%s? (the address is from %s)",
                      client->product->title, strstr(failure->hint, "https") ? ", and without TLS" : "",

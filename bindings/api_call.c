@@ -368,6 +368,7 @@ void api_address(struct exchange *exchange, const struct api_client *client, con
     buffer_append_text(&exchange->url, client->base);
     buffer_append_text(&exchange->url, path);
     exchange->request.target = client->target;
+    api_agent_way(client, exchange);
     if (client->token)
         exchange_header(exchange, client->product->token_header, client->token, true);
     if (client->product->header)
@@ -517,8 +518,8 @@ static const char *overlay_name(struct call *call, const char *path)
 static bool push_predicted(struct call *call, const char *path)
 {
     struct runtime *runtime = runtime_of(call->L);
-    return runtime->options.check &&
-           overlay_get(call->L, runtime->local, call->product->name, overlay_name(call, path));
+    return runtime->options.check && overlay_get(call->L, api_overlay_host(call->L, call->client),
+                                                 call->product->name, overlay_name(call, path));
 }
 
 /* Was the text asked for without Nomad's frames? */
@@ -649,7 +650,8 @@ static int perform_change(struct call *call, const char *path)
     if (decision != CHANGE_APPLY) {
         if (decision == CHANGE_PREDICT && !call->unknown) {
             lua_pushboolean(L, strcmp(call->row->method, "DELETE") != 0);
-            overlay_put(L, runtime_of(L)->local, call->product->name, overlay_name(call, path));
+            overlay_put(L, api_overlay_host(call->L, call->client), call->product->name,
+                        overlay_name(call, path));
         }
         change_end(L, &change);
         unknown_push(L);

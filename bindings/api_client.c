@@ -360,16 +360,44 @@ static void take_options(lua_State *L, struct api_client *client, int options, s
     lua_pop(L, 1);
 }
 
+/* [-0, +0, v] On another host: its own agent's address. Tokens and certificates are the operator's all the same. */
+static void find_agent(lua_State *L, struct api_client *client, struct address *address)
+{
+    struct failure failure;
+    struct buffer found = {0}, from = {0};
+    bool done = api_agent_address(client->host, client->product, &found, &from, &failure);
+    if (done) {
+        address->text = own(client, buffer_text(&found));
+        client->address_from = own(client, buffer_text(&from));
+    }
+    buffer_free(&found);
+    buffer_free(&from);
+    if (!done)
+        failure_raise(L, &failure);
+}
+
+/* Is the variable one that says where the agent of this machine is? */
+static bool is_of_here(const struct api_variable *variable)
+{
+    return variable->setting == API_ADDRESS || variable->setting == API_TLS;
+}
+
 struct api_client *api_client_new(lua_State *L, const struct api_product *product, int options)
 {
     struct api_client *client = push_client(L, product);
     struct address address = {.text = product->address};
-    client->address_from = NULL;
+    struct host *host = host_current(runtime_of(L));
+    client->host = product->central || host == runtime_of(L)->local ? NULL : host;
     for (const struct api_variable *variable = product->environment; variable->name; variable++) {
         const char *value = getenv(variable->name);
-        if (value && *value)
+        if (value && *value && !(client->host && is_of_here(variable)))
             take_variable(L, client, variable, value, &address);
     }
+    bool given = options && lua_getfield(L, options, "addr") != LUA_TNIL;
+    if (options)
+        lua_pop(L, 1);
+    if (client->host && !given)
+        find_agent(L, client, &address);
     set_address(client, address.text, address.tls);
     if (!client->token && product->token_file)
         read_home_token(L, client);
@@ -380,18 +408,31 @@ struct api_client *api_client_new(lua_State *L, const struct api_product *produc
     return client;
 }
 
+static const char agents_key; /* host -> product -> client */
+
 struct api_client *api_default_client(lua_State *L, const struct api_product *product)
 {
     struct runtime *runtime = runtime_of(L);
-    struct host *host = host_current(runtime);
-    if (host != runtime->local && !product->central)
-        failure_error(L, "failed", product->name, "no way yet to the %s agent of %s", product->title,
-                      host->name);
-    if (lua_rawgetp(L, LUA_REGISTRYINDEX, product) == LUA_TUSERDATA)
-        return lua_touserdata(L, -1);
-    lua_pop(L, 1);
-    struct api_client *client = api_client_new(L, product, 0);
-    lua_pushvalue(L, -1);
-    lua_rawsetp(L, LUA_REGISTRYINDEX, product);
-    return client;
+    struct host *host = product->central ? runtime->local : host_current(runtime);
+    if (lua_rawgetp(L, LUA_REGISTRYINDEX, &agents_key) != LUA_TTABLE) {
+        lua_pop(L, 1);
+        lua_newtable(L);
+        lua_pushvalue(L, -1);
+        lua_rawsetp(L, LUA_REGISTRYINDEX, &agents_key);
+    }
+    if (lua_rawgetp(L, -1, host) != LUA_TTABLE) {
+        lua_pop(L, 1);
+        lua_newtable(L);
+        lua_pushvalue(L, -1);
+        lua_rawsetp(L, -3, host);
+    }
+    lua_remove(L, -2);
+    if (lua_rawgetp(L, -1, product) != LUA_TUSERDATA) {
+        lua_pop(L, 1);
+        api_client_new(L, product, 0);
+        lua_pushvalue(L, -1);
+        lua_rawsetp(L, -3, product);
+    }
+    lua_remove(L, -2);
+    return lua_touserdata(L, -1);
 }

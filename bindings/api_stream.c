@@ -246,7 +246,8 @@ int api_push_stream(lua_State *L, const struct api_client *client, const struct 
     exchange->request.url = buffer_text(&exchange->url);
     exchange->request.headers = exchange->headers;
     exchange->request.header_count = exchange->header_count;
-    stream->transfer = transfer_stream_open(runtime_of(L), &exchange->request, &failure);
+    if (exchange_reach(exchange, &failure))
+        stream->transfer = transfer_stream_open(runtime_of(L), &exchange->request, &failure);
     if (!stream->transfer) {
         api_explain_unreachable(client, &failure);
         return failure_raise(L, &failure);

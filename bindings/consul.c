@@ -72,6 +72,15 @@ static const struct api_version versions[] = {
     {0},
 };
 
+static const struct api_agent agent = {
+    .folder = "/etc/consul.d",
+    .option = "consul_addr",
+    .address = {"addresses.http", "client_addr"},
+    .tls_address = "addresses.https",
+    .port = "ports.http",
+    .tls_port = "ports.https",
+};
+
 const struct api_product consul_product = {
     .name = "consul",
     .title = "Consul",
@@ -84,6 +93,7 @@ const struct api_product consul_product = {
     .endpoint_header = "Vary",
     .address = "127.0.0.1:8500",
     .port = "8500",
+    .agent = &agent,
     .unreachable = "is the agent running? systemctl status consul",
     .environment = environment,
     .hints = hints,

@@ -276,7 +276,8 @@ static bool push_prediction(struct convergence *c)
 {
     lua_State *L = c->L;
     const char *name = push_prediction_name(c);
-    bool predicted = overlay_get(L, runtime_of(L)->local, CONVERGE_PREDICTIONS, name);
+    bool predicted =
+        overlay_get(L, api_overlay_host(L, lua_touserdata(L, c->client)), CONVERGE_PREDICTIONS, name);
     if (!predicted) {
         lua_pop(L, 1);
         return false;
@@ -296,12 +297,12 @@ static bool push_prediction(struct convergence *c)
 static void remember_url(struct convergence *c)
 {
     lua_State *L = c->L;
-    struct host *local = runtime_of(L)->local;
+    struct host *where = api_overlay_host(L, lua_touserdata(L, c->client));
     const char *name = lua_pushfstring(L, "%s (URL)", push_prediction_name(c));
     if (c->passage.url.length > 0 && !c->listed) {
         lua_pushstring(L, buffer_text(&c->passage.url));
-        overlay_put(L, local, CONVERGE_PREDICTIONS, name);
-    } else if (overlay_get(L, local, CONVERGE_PREDICTIONS, name)) {
+        overlay_put(L, where, CONVERGE_PREDICTIONS, name);
+    } else if (overlay_get(L, where, CONVERGE_PREDICTIONS, name)) {
         buffer_append_text(&c->passage.url, lua_tostring(L, -1));
         lua_pop(L, 1);
     }
@@ -312,7 +313,7 @@ static void remember_url(struct convergence *c)
 static void predict(struct convergence *c)
 {
     lua_State *L = c->L;
-    struct host *local = runtime_of(L)->local;
+    struct host *where = api_overlay_host(L, lua_touserdata(L, c->client));
     int object = lua_gettop(L);
     bool there = !lua_isnil(L, object);
     const char *name = push_prediction_name(c);
@@ -320,7 +321,7 @@ static void predict(struct convergence *c)
         lua_pushvalue(L, object);
     else
         lua_pushboolean(L, false);
-    overlay_put(L, local, CONVERGE_PREDICTIONS, name);
+    overlay_put(L, where, CONVERGE_PREDICTIONS, name);
     lua_pop(L, 1);
     remember_url(c);
     if (c->passage.url.length > 0 && !c->listed) {
@@ -329,7 +330,7 @@ static void predict(struct convergence *c)
             c->kind->answer(c);
         } else
             lua_pushboolean(L, there);
-        overlay_put(L, local, c->product->name, buffer_text(&c->passage.url));
+        overlay_put(L, where, c->product->name, buffer_text(&c->passage.url));
     }
     lua_settop(L, object - 1);
 }
@@ -600,10 +601,10 @@ static int predict_unknown(struct convergence *c)
     lua_State *L = c->L;
     c->change = (struct change){.kind = c->verb, .target = c->target, .inexact = true};
     if (change_begin(L, &c->change) == CHANGE_PREDICT) {
-        struct host *local = runtime_of(L)->local;
+        struct host *where = api_overlay_host(L, lua_touserdata(L, c->client));
         const char *name = push_prediction_name(c);
         lua_pushboolean(L, true);
-        overlay_put(L, local, CONVERGE_PREDICTIONS, name);
+        overlay_put(L, where, CONVERGE_PREDICTIONS, name);
     }
     change_end(L, &c->change);
     return change_push_result(L, &c->change, c->change.status != CHANGE_DECLINED);

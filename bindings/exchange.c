@@ -263,8 +263,25 @@ bool exchange_is_answer(const struct exchange *exchange, int status)
     return false;
 }
 
+bool exchange_reach(struct exchange *exchange, struct failure *failure)
+{
+    struct buffer socket = {0};
+    if (!exchange->via)
+        return true;
+    if (exchange->via_port <= 0)
+        return failure_set(failure, "usage", exchange->op, "no forward leads to such an address on %s",
+                           exchange->via->name);
+    bool done = host_forward(exchange->via, exchange->via_address, exchange->via_port, &socket, failure);
+    if (done)
+        exchange->request.target.unix_socket = exchange_copy(exchange, buffer_text(&socket));
+    buffer_free(&socket);
+    return done;
+}
+
 bool exchange_perform(lua_State *L, struct exchange *exchange, struct failure *failure)
 {
+    if (!exchange_reach(exchange, failure))
+        return false;
     struct transfer_request *request = &exchange->request;
     request->url = buffer_text(&exchange->url);
     request->headers = exchange->headers;

@@ -17,6 +17,9 @@ struct exchange {
     struct transfer_answer answer;
     char op[sizeof((struct failure *)0)->op];
     struct buffer url, body;
+    struct host *via; /* another host, through whose connection it goes; NULL: from here */
+    char via_address[256];
+    int via_port; /* 0: an address that cannot be forwarded */
     bool has_body;
     struct transfer_header *headers;
     size_t header_count;
@@ -69,6 +72,9 @@ const char *exchange_secret_option(lua_State *L, int index, struct exchange *exc
 void exchange_limit_time(lua_State *L, struct exchange *exchange, uint64_t deadline);
 
 bool exchange_is_answer(const struct exchange *exchange, int status);
+
+/* Makes the way where it goes through another host's connection; exchange_perform does it itself. */
+bool exchange_reach(struct exchange *exchange, struct failure *failure);
 
 /* Sends it; as transfer_perform. What a former call answered is released. */
 bool exchange_perform(lua_State *L, struct exchange *exchange, struct failure *failure);

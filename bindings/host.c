@@ -641,7 +641,7 @@ static void take_spec(lua_State *L, struct host_spec *spec, struct buffer *space
     struct failure failure;
     bool named = lua_rawlen(L, 2) > 0;
     argument_table(L, 2, "host", host_options);
-    luaL_checkstack(L, 12, "host");
+    luaL_checkstack(L, 16, "host");
     spec->address = host_option(L, "address");
     const char *name = named ? argument_subject(L, 2, "host", "name") : spec->address;
     if (!name)
@@ -660,8 +660,10 @@ static void take_spec(lua_State *L, struct host_spec *spec, struct buffer *space
     spec->identity = host_option(L, "identity");
     spec->known_hosts = host_option(L, "known_hosts");
     spec->transport = host_option(L, "transport");
-    spec->consul_addr = host_option(L, "consul_addr");
-    spec->nomad_addr = host_option(L, "nomad_addr");
+    const char *consul = host_option(L, "consul_addr"), *nomad = host_option(L, "nomad_addr");
+    if (consul || nomad)
+        spec->addresses = lua_pushfstring(L, "%s%s%s%s%s", consul ? "consul_addr=" : "", consul ? consul : "",
+                                          nomad ? "\nnomad_addr=" : "", nomad ? nomad : "", "\n");
     take_sudo(L, spec);
 }
 

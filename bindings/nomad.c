@@ -48,6 +48,14 @@ static const struct api_version versions[] = {
     {0},
 };
 
+static const struct api_agent agent = {
+    .folder = "/etc/nomad.d",
+    .option = "nomad_addr",
+    .address = {"addresses.http", "bind_addr"},
+    .port = "ports.http",
+    .tls = "tls.http",
+};
+
 const struct api_product nomad_product = {
     .name = "nomad",
     .title = "Nomad",
@@ -59,6 +67,7 @@ const struct api_product nomad_product = {
     .index_header = "X-Nomad-Index",
     .address = "http://127.0.0.1:4646",
     .port = "4646",
+    .agent = &agent,
     .unreachable = "is the agent running? systemctl status nomad",
     .environment = environment,
     .hints = hints,

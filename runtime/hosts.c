@@ -20,23 +20,24 @@ struct ssh_server {
 
 /* ---- descriptions ---- */
 
-static const char **spec_texts(struct host_spec *spec, const char **texts[10])
+#define SPEC_TEXTS 9
+
+static void spec_texts(struct host_spec *spec, const char **texts[SPEC_TEXTS])
 {
-    const char **all[10] = {&spec->name,        &spec->address,     &spec->port,      &spec->user,
-                            &spec->identity,    &spec->known_hosts, &spec->transport, &spec->sudo_password,
-                            &spec->consul_addr, &spec->nomad_addr};
+    const char **all[SPEC_TEXTS] = {&spec->name,      &spec->address,       &spec->port,
+                                    &spec->user,      &spec->identity,      &spec->known_hosts,
+                                    &spec->transport, &spec->sudo_password, &spec->addresses};
     memcpy(texts, all, sizeof all);
-    return all[0];
 }
 
 /* All that was said, so that the same description finds the same host. */
 static char *key_of(const struct host_spec *given)
 {
     struct host_spec spec = *given;
-    const char **texts[10];
+    const char **texts[SPEC_TEXTS];
     struct buffer key = {0};
     spec_texts(&spec, texts);
-    for (size_t i = 0; i < 10; i++)
+    for (size_t i = 0; i < SPEC_TEXTS; i++)
         buffer_format(&key, "%s\n", *texts[i] ? *texts[i] : "");
     buffer_format(&key, "%d", spec.sudo);
     return key.bytes;
@@ -44,10 +45,10 @@ static char *key_of(const struct host_spec *given)
 
 static void copy_spec(const struct host_spec *given, struct host_spec *spec)
 {
-    const char **texts[10];
+    const char **texts[SPEC_TEXTS];
     *spec = *given;
     spec_texts(spec, texts);
-    for (size_t i = 0; i < 10; i++)
+    for (size_t i = 0; i < SPEC_TEXTS; i++)
         if (*texts[i])
             *texts[i] = copy_text(*texts[i]);
 }
@@ -120,6 +121,19 @@ static struct hosts *hosts_of(struct runtime *runtime)
     return runtime->hosts;
 }
 
+/* Another port may be another machine: what is predicted for one, and its facts, are not the other's. */
+static char *shown_name(const struct host_spec *spec)
+{
+    struct buffer name = {0};
+    bool plain = !spec->port || strcmp(spec->port, "22") == 0;
+    buffer_format(&name,
+                  plain                     ? "%s"
+                  : strchr(spec->name, ':') ? "[%s]:%s"
+                                            : "%s:%s",
+                  spec->name, spec->port);
+    return name.bytes;
+}
+
 static struct remote_host *remote_new(struct hosts *hosts, const struct host_spec *spec, char *key)
 {
     struct remote_host *remote = allocate_zeroed(1, sizeof *remote);
@@ -131,7 +145,7 @@ static struct remote_host *remote_new(struct hosts *hosts, const struct host_spe
     remote->host.operations =
         transport && strcmp(transport, "openssh") == 0 ? &host_openssh_operations : &host_ssh_operations;
     remote->host.runtime = hosts->runtime;
-    remote->host.name = copy_text(spec->name);
+    remote->host.name = shown_name(spec);
     remote->host.state = copy_text("");
     remote->next = hosts->first;
     hosts->first = remote;
@@ -174,10 +188,10 @@ void hosts_free(struct runtime *runtime)
     if (!hosts)
         return;
     while ((remote = hosts->first)) {
-        const char **texts[10];
+        const char **texts[SPEC_TEXTS];
         hosts->first = remote->next;
         spec_texts(&remote->spec, texts);
-        for (size_t i = 0; i < 10; i++)
+        for (size_t i = 0; i < SPEC_TEXTS; i++)
             free_text(*texts[i]);
         free_text(remote->key);
         ssh_settings_free(&remote->settings);
@@ -195,6 +209,20 @@ void hosts_free(struct runtime *runtime)
 }
 
 /* ---- what is known of one ---- */
+
+bool host_server_address(const struct host *host, const char *name, struct buffer *address)
+{
+    if (host == host->runtime->local)
+        return false;
+    size_t length = strlen(name);
+    const char *line = ((const struct remote_host *)host)->spec.addresses;
+    for (; line && *line; line = strchr(line, '\n') ? strchr(line, '\n') + 1 : NULL)
+        if (strncmp(line, name, length) == 0 && line[length] == '=') {
+            buffer_append(address, line + length + 1, strcspn(line + length + 1, "\n"));
+            return true;
+        }
+    return false;
+}
 
 bool remote_settings(struct remote_host *remote, struct failure *failure)
 {

@@ -18,8 +18,9 @@ struct host_spec {
     const char *known_hosts; /* file of host keys instead of the user's and the system's */
     const char *transport;   /* "ssh", "openssh" */
     bool sudo;
-    const char *sudo_password;            /* NULL: none is needed */
-    const char *consul_addr, *nomad_addr; /* where the host's own agents listen */
+    const char *sudo_password; /* NULL: none is needed */
+    const char
+        *addresses; /* where servers there listen, a line each: "NAME=ADDRESS"; for bindings that ask */
 };
 
 /* The host of that description; the same one for the same description. It is not connected to before something is done
@@ -28,6 +29,9 @@ struct host *hosts_get(struct runtime *runtime, const struct host_spec *spec, st
 
 /* Appends the parts of "user@host:port", "[::1]:22", "host" that the text has to the spec; the texts live in `space`. */
 bool host_spec_parse(const char *text, struct host_spec *spec, struct buffer *space, struct failure *failure);
+
+/* The address that the operator gave for the host's server of that name ("consul_addr"), appended. False: none. */
+bool host_server_address(const struct host *host, const char *name, struct buffer *address);
 
 /* Closes every connection; called by runtime_free, before the loop runs out. */
 void hosts_close(struct runtime *runtime);

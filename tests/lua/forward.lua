@@ -1,0 +1,94 @@
+-- The APIs of another host's own agents, through a forward: where they listen, whose token goes there, what may go wrong.
+package.path = "tests/lib/?.lua;" .. package.path
+local tap = require "tap"
+local servers = require "server"
+local sshds = require "sshd"
+
+local server <close> = servers.start()
+local other <close> = servers.start()
+local sshd <close> = sshds.start()
+
+for _, transport in ipairs { "ssh", "openssh" } do
+  local function there(changes)
+    changes = changes or {}
+    changes.transport = transport
+    changes.consul_addr = changes.consul_addr or "127.0.0.1:" .. server.port
+    changes.nomad_addr = changes.nomad_addr or "http://127.0.0.1:" .. other.port
+    return sshd:host(changes)
+  end
+
+  tap.test(transport .. ": each host's own agents are asked", function()
+    local h = there()
+    tap.equal(h.consul.status.read_leader(), "127.0.0.1:8300")
+    h.consul.agent.deregister_service(transport .. "/id")
+    tap.equal(server:last("/v1/agent/service/deregister/").path, "/v1/agent/service/deregister/" .. transport .. "%2Fid")
+    tap.equal(other:last("/v1/agent/service/deregister/"), nil)
+    h.nomad.nodes.list_nodes()
+    tap.ok(other:last("/v1/nodes"))
+  end)
+
+  tap.test(transport .. ": another client on that host, with a token", function()
+    there().consul { addr = "127.0.0.1:" .. other.port, token = "a-token-" .. transport }.catalog.list_nodes()
+    tap.equal(other:last("/v1/catalog/nodes").headers["x-consul-token"], "a-token-" .. transport)
+  end)
+
+  tap.test(transport .. ": connections are kept, many requests at once, large answers", function()
+    local h = there()
+    local before = server:seen().connections
+    for _ = 1, 20 do h.consul.status.read_leader() end
+    tap.ok(server:seen().connections - before <= 3, "20 requests made few connections")
+    local jobs = {}
+    for i = 1, 30 do jobs[i] = function() return h.consul.status.read_leader() end end
+    parallel(jobs)
+  end)
+
+  tap.test(transport .. ": nobody listens there", function()
+    local h = there { consul_addr = "127.0.0.1:1" }
+    local err = tap.raises("unreachable", h.consul.status.read_leader, { retries = 0 })
+    tap.match(err, "consul_addr= of the host")
+  end)
+
+  tap.test(transport .. ": the socket is nobody else's", function()
+    local h = there()
+    h.consul.status.read_leader()
+    local sockets = host.run { "sh", "-c", "ls -d ${XDG_RUNTIME_DIR:-/tmp}/moonbook-*/s /tmp/moonbook-*/s 2>/dev/null | sort -u",
+      reads = true, ok = true }.stdout
+    local mine = 0
+    for path in sockets:gmatch "[^\n]+" do
+      local mode = host.run { "stat", "-c", "%a", path:match "(.*)/", reads = true }.stdout
+      tap.equal(mode, "700\n")
+      -- curl is another process: it is not answered, whoever runs it.
+      local code = host.run { "curl", "-s", "-m", "5", "--unix-socket", path, "http://x/v1/status/leader", reads = true,
+        ok = true }
+      tap.equal(code.stdout, "")
+      mine = mine + 1
+    end
+    tap.ok(mine > 0, "there is one")
+  end)
+
+  tap.test(transport .. ": where its own configuration says", function()
+    if not sshds.root then return tap.ok(true) end
+    local etc = sshd.folder .. "/etc/consul.d"
+    local text = ([[
+# the agents of this lab
+client_addr = "0.0.0.0"   // all
+ports { grpc = 8502
+  http = %s }
+service "web" { port = 80 /* not this one */ }
+]]):format(server.port)
+    host.run { "sh", "-c", 'mkdir -p "$1"; cat >"$1/consul.hcl"', "sh", etc, stdin = text, reads = true }
+    local h = sshd:host { transport = transport, user = sshds.user, nomad_addr = transport }
+    tap.equal(h.consul.status.read_leader(), "127.0.0.1:8300")
+    host.run { "rm", "-r", etc, reads = true }
+    local silent = sshd:host { transport = transport, nomad_addr = transport .. "2" }
+    local done, err = pcall(silent.consul.status.read_leader, { retries = 0 })
+    tap.ok(done or tostring(err):find "the default", tostring(err))
+  end)
+end
+
+tap.test("vault is one for all hosts", function()
+  local h = sshd:host()
+  tap.equal(h.vault, nil)
+end)
+
+tap.finish()
