@@ -199,22 +199,23 @@ static struct process_stream *spawn_master(struct remote_host *remote, int input
     char alive[40];
     snprintf(alive, sizeof alive, "-oServerAliveInterval=%d", ALIVE_S);
     add_known_hosts(remote, &known_hosts);
-    const char *before[] = {"sh",
-                            "-c",
-                            "exec ssh \"$@\" <&3 2>&1 3<&-",
-                            "ssh",
-                            "-M",
-                            "-S",
-                            master->socket,
-                            "-oControlPersist=no",
-                            "-oBatchMode=yes",
-                            strictness(remote),
-                            "-oServerAliveCountMax=3",
-                            alive,
-                            "-oClearAllForwardings=yes",
-                            "-T",
-                            remote->host.runtime->options.check ? buffer_text(&known_hosts) : NULL,
-                            NULL};
+    const char *before[] = {
+        "sh",
+        "-c",
+        "ssh \"$@\" <&3 2>&1 3<&-; rmdir \"$0\" 2>/dev/null", /* where we are gone by then */
+        master->folder,
+        "-M",
+        "-S",
+        master->socket,
+        "-oControlPersist=no",
+        "-oBatchMode=yes",
+        strictness(remote),
+        "-oServerAliveCountMax=3",
+        alive,
+        "-oClearAllForwardings=yes",
+        "-T",
+        remote->host.runtime->options.check ? buffer_text(&known_hosts) : NULL,
+        NULL};
     const char **argv = make_argv(remote, before, line);
     struct process_options options = {.argv = argv, .descriptors = &input, .descriptor_count = 1};
     struct process_stream *stream = process_open(remote->host.runtime, &options, failure);

@@ -256,6 +256,8 @@ tap.test("openssh: nothing of it is left when the program is killed", function()
   host.run { os.getenv "MOONBOOK" or "build/moonbook", "-e", chunk, reads = true, ok = true }
   wait { function() return shell("pgrep -fc '[s]sh -M .*-p " .. own.port .. "' || true") == "0" end, timeout = "15s",
     every = "100ms", what = "the master is gone" }
+  wait { function() return shell("find /tmp -maxdepth 1 -name 'moonbook-??????' -newer " .. own.folder .. "/log." .. own.port ..
+    " -empty") == "" end, timeout = "10s", every = "100ms", what = "its folder is gone" }
 end)
 
 -- [[ the way there ]]
@@ -407,6 +409,21 @@ tap.test("a host that stops answering is noticed", function()
     env = { MOONBOOK_SSH_CONFIG = config } }
   mortal:kill()
   tap.match(result.stdout, "lost: it did not answer for")
+end)
+
+tap.test("what is cut short here ends there", function()
+  for _, transport in ipairs { "ssh", "openssh" } do
+    local mark = folder .. "/cut-" .. transport
+    local chunk = ([[host(json.decode %q).run{"sh", "-c", "echo $$ >%s; exec sleep 600", reads = true}]]):format(
+      json.encode(sshd:spec { transport = transport }), mark)
+    local result = host.run { os.getenv "MOONBOOK" or "build/moonbook", "-e", chunk, "--timeout", "3s", reads = true, ok = true,
+      timeout = "30s" }
+    tap.equal(result.code, 1)
+    tap.match(result.stderr, "did not end within 3 s")
+    local process = file.read(mark):match "%d+"
+    wait { function() return host.run { "kill", "-0", process, reads = true, ok = { 0, 1 } }.code == 1 end, timeout = "10s",
+      every = "50ms", what = "the command has ended" }
+  end
 end)
 
 -- What systemd.follow reads there, without systemd: a journal of three lines that then goes on in silence.
