@@ -143,6 +143,35 @@ exit 7
   tap.equal(result.stdout:find("correct horse", 1, true), nil)
 end)
 
+tap.test("a password is asked for where a person is, and shows nowhere", function()
+  if not sshds.root then return end
+  for _, option in ipairs { "PasswordAuthentication yes", "KbdInteractiveAuthentication yes" } do
+    local door <close> = sshds.start { folder = keys, option, option:find "Kbd" and "UsePAM yes" or "UsePAM no" }
+    local chunk = ("print(host(json.decode %q).run{'id', '-un', reads = true}.stdout)"):format(
+      json.encode(door:spec { user = "tester", identity = keys .. "/id_wrong" }))
+    local script = note(([[
+set timeout 30
+spawn %s -e {%s}
+expect {
+  -re {tester@127.0.0.1.*assword: } { send "wrong\r" }
+  timeout { exit 3 }
+}
+expect {
+  -re {tester@127.0.0.1.*assword: } { send "open sesame\r" }
+  timeout { exit 4 }
+}
+expect {
+  -re "\r\ntester\r\n" { exit 0 }
+  timeout { exit 5 }
+}
+exit 6
+]]):format(os.getenv "MOONBOOK" or "build/moonbook", chunk))
+    local result = host.run { "expect", script, reads = true, ok = true }
+    tap.equal(result.code, 0, option .. result.stdout)
+    tap.equal(result.stdout:find("open sesame", 1, true), nil)
+  end
+end)
+
 tap.test("keys of the agent, and only those that are named", function()
   local agent = shell("ssh-agent -a " .. folder .. "/agent | sed -n 's/.*AGENT_PID=\\([0-9]*\\);.*/\\1/p'")
   local add = "SSH_AUTH_SOCK=" .. folder .. "/agent ssh-add -q "
