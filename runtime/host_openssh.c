@@ -145,7 +145,8 @@ static bool explain(struct remote_host *remote, const struct buffer *text, bool 
                                                          : "unreachable";
     failure_set(failure, kind, "connect", "%s: ssh says: %.*s", name, (int)(length - from), said + from);
     failure_hint(failure,
-                 "let `ssh %s` in first without a question: keys with a passphrase belong to the agent",
+                 "let `ssh %s` in first without a question: keys with a passphrase belong to the agent; with "
+                 "--transport ssh you are asked for a password",
                  name);
     return false;
 }

@@ -37,7 +37,8 @@ static struct ssh_session *connect_now(struct remote_host *remote, struct failur
     struct remote_host *jump;
     if (!remote_settings(remote, failure))
         return NULL;
-    const char *why = remote->spec.transport ? NULL : remote_needs_openssh(remote);
+    journey.stays = remote->spec.transport || remote->host.runtime->options.transport;
+    const char *why = journey.stays ? NULL : remote_needs_openssh(remote);
     if (why) {
         remote_use_openssh(remote, why);
         return NULL;
@@ -45,14 +46,14 @@ static struct ssh_session *connect_now(struct remote_host *remote, struct failur
     if (!remote_jump_host(remote, &jump, failure))
         return NULL;
     if (jump && !(journey.via = host_ssh_session(jump, false, failure))) {
-        if (jump->host.operations == &host_openssh_operations && !remote->spec.transport)
+        if (jump->host.operations == &host_openssh_operations && !journey.stays)
             remote_use_openssh(remote, "its jump host");
         return NULL;
     }
     journey.settings = &remote->settings;
     journey.door = remote_door(remote);
     struct ssh_session *session = ssh_connect(&journey, failure);
-    if (!session && journey.elsewhere.length && !remote->spec.transport)
+    if (!session && journey.elsewhere.length && !journey.stays)
         remote_use_openssh(remote, buffer_text(&journey.elsewhere));
     else if (!session && journey.elsewhere.length)
         failure_hint(failure, "transport = \"openssh\" can use %s", buffer_text(&journey.elsewhere));

@@ -374,8 +374,8 @@ static struct ssh_session *try_once(struct ssh_journey *journey, const struct ss
     }
     if (shake_hands(journey, session, keys, failure)) {
         if (check_host_key(journey, session, keys, failure) &&
-            ssh_login(journey->runtime, session, settings, journey->passphrases, &journey->elsewhere,
-                      failure)) {
+            ssh_login(journey->runtime, session, settings, journey->passphrases, journey->stays,
+                      &journey->elsewhere, failure)) {
             ssh_session_establish(session, settings->alive_ms ? settings->alive_ms : ALIVE_MS);
             return session;
         }

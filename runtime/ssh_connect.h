@@ -16,6 +16,7 @@ struct ssh_journey {
     struct ssh_session *via; /* the jump host's session, NULL = straight */
     struct door *door;       /* the server's: those who are not logged in yet */
     struct ssh_passphrases *passphrases;
+    bool stays;              /* with libssh2: the operator wants it so */
     struct buffer elsewhere; /* after a failure: what the ssh program could do and libssh2 cannot, "" */
 };
 

@@ -39,6 +39,7 @@ struct login {
     bool stopped; /* timeout, cancelled, connection lost: `failure` tells */
     struct failure *failure;
     struct buffer *elsewhere;
+    bool stays;          /* with libssh2, whatever ssh could do */
     struct buffer tried; /* for the message */
     struct ssh_identity *identities;
     struct ssh_agent *agent;
@@ -417,7 +418,7 @@ static bool try_all(struct login *login, const char *methods)
         return true;
     if (settings->kerberos && strstr(methods, "gssapi") && has_ticket())
         note(login->elsewhere, "%s%s", "Kerberos", "");
-    if (login->stopped || login->elsewhere->length)
+    if (login->stopped || (login->elsewhere->length && !login->stays))
         return false; /* ssh is tried before a person is asked */
     if (person && settings->keyboard && strstr(methods, "keyboard-interactive") && try_keyboard(login))
         return true;
@@ -442,7 +443,8 @@ static void describe_refusal(struct login *login, const char *methods)
 }
 
 bool ssh_login(struct runtime *runtime, struct ssh_session *session, const struct ssh_settings *settings,
-               struct ssh_passphrases *passphrases, struct buffer *elsewhere, struct failure *failure)
+               struct ssh_passphrases *passphrases, bool stays, struct buffer *elsewhere,
+               struct failure *failure)
 {
     struct login login = {.runtime = runtime,
                           .session = session,
@@ -451,7 +453,8 @@ bool ssh_login(struct runtime *runtime, struct ssh_session *session, const struc
                           .passphrases = passphrases,
                           .until = runtime_now(runtime) + LOGIN_MS,
                           .failure = failure,
-                          .elsewhere = elsewhere};
+                          .elsewhere = elsewhere,
+                          .stays = stays};
     const char *list;
     do
         list = libssh2_userauth_list(login.libssh2, settings->user, login_length(&login));

@@ -145,10 +145,11 @@ end)
 
 tap.test("a password is asked for where a person is, and shows nowhere", function()
   if not sshds.root then return end
+  shell('ssh-keygen -q -t rsa -N "" -f "$1"', keys .. "/id_rsa_wrong") -- which the ssh program could try
   for _, option in ipairs { "PasswordAuthentication yes", "KbdInteractiveAuthentication yes" } do
     local door <close> = sshds.start { folder = keys, option, option:find "Kbd" and "UsePAM yes" or "UsePAM no" }
     local chunk = ("print(host(json.decode %q).run{'id', '-un', reads = true}.stdout)"):format(
-      json.encode(door:spec { user = "tester", identity = keys .. "/id_wrong" }))
+      json.encode(door:spec { user = "tester", identity = keys .. "/id_rsa_wrong", transport = "ssh" }))
     local script = note(([[
 set timeout 30
 spawn %s -e {%s}
