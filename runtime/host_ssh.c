@@ -4,6 +4,7 @@
 #include "pump.h"
 #include "remote_files.h"
 #include "ssh_exec.h"
+#include "ssh_session_parts.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -50,9 +51,13 @@ static struct ssh_session *connect_now(struct remote_host *remote, struct failur
             remote_use_openssh(remote, "its jump host");
         return NULL;
     }
+    if (journey.via)
+        ssh_session_hold(journey.via); /* another fiber may find it dead and drop it meanwhile */
     journey.settings = &remote->settings;
     journey.door = remote_door(remote);
     struct ssh_session *session = ssh_connect(&journey, failure);
+    if (journey.via)
+        ssh_session_release(journey.via);
     if (!session && journey.elsewhere.length && !journey.stays)
         remote_use_openssh(remote, buffer_text(&journey.elsewhere));
     else if (!session && journey.elsewhere.length)

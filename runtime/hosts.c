@@ -71,7 +71,7 @@ static bool check_spec(const struct host_spec *spec, struct failure *failure)
 {
     const char *texts[] = {spec->name, spec->address, spec->user};
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
-        if (texts[i] && (!*texts[i] || texts[i][0] == '-' || strpbrk(texts[i], " \t\r\n\"'\\")))
+        if (texts[i] && (!*texts[i] || texts[i][0] == '-' || strpbrk(texts[i], " \t\r\n\"'\\`$;&<>|(){}")))
             return failure_set(failure, "usage", "host", "\"%s\" is no name of a host or user", texts[i]);
     if (spec->port && !is_port(spec->port))
         return failure_set(failure, "usage", "host", "\"%s\" is no port", spec->port);
@@ -270,6 +270,8 @@ const char *remote_needs_openssh(struct remote_host *remote)
     const char *why = NULL;
     if (settings->proxy_command)
         return "a ProxyCommand";
+    if (settings->revoked)
+        return "RevokedHostKeys";
     if (settings->smartcard)
         return "a PKCS11Provider";
     if (settings->public_key && has_certificate(settings))

@@ -7,8 +7,9 @@
 #include <string.h>
 #include <sys/random.h>
 
-#define LINE_MOST                                                                                            \
-    ((size_t)96 << 10) /* the kernel takes 128 KiB as one argument: what is longer goes over the input */
+/* Of arguments: what is longer goes over the input. libssh2 sends no request above 34 KiB, of which the scripts and the
+ * folder take some; the kernel would take 128 KiB. */
+#define LINE_MOST ((size_t)24 << 10)
 
 /* $1 mark, $2 leader of the process group or "", $3 bytes of shell text on standard input, $4 directory or "", then the
  * command. The names are such as no environment has: they would be handed on. */
@@ -65,11 +66,19 @@ static void make_mark(char *mark, size_t size)
     snprintf(mark, size, "moonbook-%016llx", random);
 }
 
+static bool is_variable(const char *name, size_t length)
+{
+    static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_0123456789";
+    return length && strspn(name, letters) >= length && !(*name >= '0' && *name <= '9');
+}
+
 /* Shell text that sets the environment and, where they are too long for a line, the arguments. */
 static void make_header(const struct host_command *command, bool with_arguments, struct buffer *header)
 {
     for (const char *const *entry = command->environment; entry && *entry; entry++) {
         size_t name = strcspn(*entry, "=");
+        if (!is_variable(*entry, name))
+            continue; /* no shell would take it, and it would be read as shell text */
         buffer_append_text(header, "export ");
         buffer_append(header, *entry, name);
         buffer_append_text(header, "=");

@@ -202,7 +202,8 @@ bool remote_stat(struct host *host, const char *const *paths, size_t count, stru
     "  short=$(printf %.200s \"$name\"); new=$folder.$short.moonbook-$$-$random\n"                           \
     "}\n"
 
-/* The owner first, and only the owner may read until it has its mode; whole, synced, then renamed. What is cut short (the
+/* Through its open descriptor: whoever may write to the folder may put a link in place of the name at any time, and what a
+ * link leads to is not theirs to be given. The owner first, and only the owner may read until it has its mode; whole, synced, then renamed. What is cut short (the
  * connection was lost) is not put in place. */
 static const char write_script[] =
     "export LC_ALL=C; umask 077\n"
@@ -219,11 +220,11 @@ static const char write_script[] =
     "[ \"$mode\" != - ] || mode=644\n"
     "beside \"$target\"\n"
     "trap 'rm -f -- \"$new\"' EXIT; trap 'exit 1' HUP INT TERM PIPE\n"
-    "(set -C; : >\"$new\") || exit 1\n"
-    "if [ -n \"$owner$group\" ]; then chown -- \"$owner:$group\" \"$new\" || exit 1; fi\n"
-    "chmod -- \"$mode\" \"$new\" && cat >\"$new\" || exit 1\n"
-    "[ \"$(stat -c %s -- \"$new\")\" = \"$size\" ] || { echo \"write: it came in part only\" >&2; exit 1; }\n"
-    "sync -- \"$new\" && mv -fT -- \"$new\" \"$target\" || exit 1\n"
+    "set -C; exec 9>\"$new\" || exit 1; set +C; made=/proc/self/fd/9\n"
+    "if [ -n \"$owner$group\" ]; then chown -- \"$owner:$group\" $made || exit 1; fi\n"
+    "chmod -- \"$mode\" $made && cat >&9 || exit 1\n"
+    "[ \"$(stat -L -c %s $made)\" = \"$size\" ] || { echo \"write: it came in part only\" >&2; exit 1; }\n"
+    "sync $made && exec 9>&- && mv -fT -- \"$new\" \"$target\" || exit 1\n"
     "trap - EXIT; sync -- \"${folder:-.}\" 2>/dev/null; exit 0\n";
 
 static void random_text(char *out, size_t size)

@@ -392,6 +392,14 @@ void ssh_channel_keep_as_tap(struct ssh_channel *channel)
 
 /* ---- what the connection tells ---- */
 
+bool ssh_channels_in_use(const struct ssh_session *session)
+{
+    for (const struct ssh_channel *channel = session->channels; channel; channel = channel->next)
+        if (!channel->closing)
+            return true;
+    return false;
+}
+
 void ssh_channels_advance(struct ssh_session *session)
 {
     advance_openings(session);

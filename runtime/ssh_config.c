@@ -30,8 +30,9 @@ void ssh_list_free(struct ssh_list *list)
 
 void ssh_settings_free(struct ssh_settings *settings)
 {
-    char *texts[] = {settings->name,  settings->address, settings->user,          settings->key_name,
-                     settings->agent, settings->jump,    settings->proxy_command, settings->smartcard};
+    char *texts[] = {settings->name,          settings->address,   settings->user,
+                     settings->key_name,      settings->agent,     settings->jump,
+                     settings->proxy_command, settings->smartcard, settings->revoked};
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
         free(texts[i]);
     ssh_list_free(&settings->identities);
@@ -154,7 +155,8 @@ static void take_text(struct ssh_settings *settings, const char *keyword, const 
         char **text;
     } texts[] = {{"hostname", &settings->address},           {"user", &settings->user},
                  {"hostkeyalias", &settings->key_name},      {"proxyjump", &settings->jump},
-                 {"proxycommand", &settings->proxy_command}, {"pkcs11provider", &settings->smartcard}};
+                 {"proxycommand", &settings->proxy_command}, {"pkcs11provider", &settings->smartcard},
+                 {"revokedhostkeys", &settings->revoked}};
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
         if (strcmp(texts[i].keyword, keyword) == 0)
             set(texts[i].text, unless_none(value));

@@ -40,6 +40,7 @@ struct ssh_settings {
     enum ssh_strictness strictness;
     char *jump;                                    /* ProxyJump as written, NULL = none */
     char *proxy_command;                           /* NULL = none */
+    char *revoked;                                 /* RevokedHostKeys, NULL = none */
     char *smartcard;                               /* PKCS11Provider, NULL = none */
     bool public_key, password, keyboard, kerberos; /* which ways to log in are allowed */
     uint64_t connect_ms;                           /* 0 = not set */

@@ -101,8 +101,12 @@ static int run_plainly(struct ssh_session *session, const char *line, const stru
  * background child holds them: after a silence the process table is asked. */
 static void look_after(struct running *running)
 {
-    char line[48];
-    snprintf(line, sizeof line, "test -d /proc/%ld", running->progress.leader);
+    char line[160];
+    /* Not by /proc, which may hide other users' processes (hidepid), such as sudo. */
+    snprintf(line, sizeof line,
+             "sh -c 'LC_ALL=C; export LC_ALL; said=$(kill -0 %ld 2>&1) && exit 0\n"
+             "case $said in *permitted*) exit 0;; esac; exit 1'",
+             running->progress.leader);
     if (run_plainly(running->session, line, NULL, now_of(running) + LOOK_MS) == 1)
         running->drained = now_of(running) + DRAIN_MS;
     running->look_every = running->look_every >= LOOK_MOST_MS ? LOOK_MOST_MS : running->look_every * 2;

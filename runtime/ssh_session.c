@@ -97,7 +97,8 @@ bool ssh_session_is_dead(const struct ssh_session *session, const char *op, stru
 
 bool ssh_session_is_stuck(const struct ssh_session *session)
 {
-    return session->stuck;
+    /* What runs on it is not given up for that: closing it would end it in the middle. */
+    return session->stuck && !ssh_channels_in_use(session);
 }
 
 LIBSSH2_SESSION *ssh_session_libssh2(struct ssh_session *session)

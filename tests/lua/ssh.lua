@@ -71,6 +71,19 @@ tap.test("hashed names", function()
   works(sshd:host { known_hosts = path })
 end)
 
+tap.test("arguments of any length, names of variables that are none", function()
+  for _, transport in ipairs { "ssh", "openssh" } do
+    local h = sshd:host { transport = transport }
+    for _, size in ipairs { 20, 30, 40, 64, 96, 120 } do
+      tap.equal(#h.run { "printf", "%s", ("x"):rep(size << 10), reads = true }.stdout, size << 10)
+    end
+    local trace = folder .. "/trace"
+    h.run { "true", env = { ["A$(touch " .. trace .. ")"] = "x" }, reads = true }
+    tap.equal(file.exists(trace), false)
+  end
+  tap.raises("usage", host, "h$(id)")
+end)
+
 tap.test("a changed host key is always fatal", function()
   for _, type in ipairs { "ed25519", "ecdsa" } do
     local other = shell('ssh-keygen -q -t "$1" -N "" -f "$2/other_$1" && cut -d" " -f1,2 "$2/other_$1.pub"', type, folder)
