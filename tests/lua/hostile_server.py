@@ -345,7 +345,11 @@ def date_in(seconds):
     return email.utils.formatdate(time.time() + seconds, usegmt=True)
 
 
+polite = {"fine", "patient"}  # their answers are whole: the connection stays for what comes next
+
+
 def storm_case(name, *headers, status="429 Too Many Requests"):
+    polite.add(name)
     named(name, lambda peer, _: answer(peer, "busy", status, *[h() if callable(h) else h for h in headers], kind="text/plain"))
 
 
@@ -493,7 +497,7 @@ def serve(peer):
             answer(peer, "no such case: " + name, "404 Not Found")
             continue
         cases[name](peer, request)
-        if name != "fine":  # what comes after an answer of this kind is no answer
+        if name not in polite:  # what comes after an answer of another kind is no answer
             return
 
 
