@@ -171,6 +171,8 @@ void api_push_answer(lua_State *L, const struct api_client *client, const struct
 
 /* --- errors -------------------------------------------------------------------------------------------------- */
 
+static const char withheld[] = "not shown, it may hold secrets";
+
 /* Appends a message on one line: what multierror writes as a list of one is that one. */
 static void append_line(struct buffer *out, const char *text, size_t length)
 {
@@ -319,11 +321,13 @@ static bool is_refusal(int status, const char *said)
 }
 
 /* What the status alone says. */
-static void hint_status(const struct exchange *exchange, struct failure *failure)
+static void hint_status(const struct exchange *exchange, const char *said, struct failure *failure)
 {
     int status = exchange->answer.status;
     const char *after = transfer_answer_header(&exchange->answer, "Retry-After");
-    if (status == 429)
+    if (status == 409 && strcmp(said, withheld) == 0)
+        failure_hint(failure, "somebody else has changed it: read it again, with its index");
+    else if (status == 429)
         failure_hint(failure, "the server takes no more requests for now: ask again later%s%.40s",
                      after ? ", Retry-After: " : "", after ? after : "");
     else if (status == 407)
@@ -345,7 +349,7 @@ static void hint_error(const struct api_client *client, const struct api_row *ro
             failure_hint(failure, "%s", hint->hint);
             return;
         }
-    hint_status(exchange, failure);
+    hint_status(exchange, said, failure);
     if (contains(said, "HTTP request to an HTTPS server")) /* Go's own words */
         failure_hint(failure, "the server speaks https there: begin the address from %s with https://",
                      client->address_from);
@@ -358,16 +362,23 @@ static void hint_error(const struct api_client *client, const struct api_row *ro
                      row->since[0] ? row->since : "of a later version", row->since[0] ? " on" : "");
 }
 
-/* What the server said, on one line, as it may be shown. */
-static void append_said(lua_State *L, const struct exchange *exchange, struct buffer *out)
+/* What the server said, on one line, as it may be shown. A refusal may tell what is there instead, as that of a variable
+ * does which somebody else has changed: secrets that nobody has read yet. */
+static void append_said(lua_State *L, const struct api_row *row, const struct exchange *exchange,
+                        struct buffer *out)
 {
     struct buffer said = {0};
     const char *text = buffer_text(&exchange->answer.body);
-    if (text[strspn(text, " \t\r\n")] == '<') /* a proxy's page */
+    char first = text[strspn(text, " \t\r\n")];
+    if (first == '<') /* a proxy's page */
         return;
     if (!append_error_list(&said, text, "\"errors\"") && !append_failed_operations(&said, text) &&
-        !append_error_list(&said, text, "\"warnings\""))
-        append_line(&said, text, exchange->answer.body.length);
+        !append_error_list(&said, text, "\"warnings\"")) {
+        if (first == '{' && *row->secret)
+            buffer_append_text(&said, withheld);
+        else
+            append_line(&said, text, exchange->answer.body.length);
+    }
     exchange_excerpt(L, buffer_text(&said), said.length, SHOWN_ERROR, out);
     buffer_wipe(&said);
 }
@@ -383,7 +394,7 @@ void api_explain(lua_State *L, const struct api_client *client, const struct api
         exchange_excerpt_location(L, location ? location : "", &said);
         buffer_append_text(&said, ", not followed");
     } else
-        append_said(L, exchange, &said);
+        append_said(L, row, exchange, &said);
     failure_set(failure, is_refusal(status, buffer_text(&said)) ? "permission" : "http", exchange->op,
                 "%s answers %d%s%s", client->product->title, status, said.length ? ": " : "",
                 buffer_text(&said));

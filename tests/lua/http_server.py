@@ -282,6 +282,8 @@ class Handler(BaseHTTPRequestHandler):
             self.value({"nonce": "n", "otp": "one-time-pass", "encoded_token": ""})
         elif rest == "operator/keyring":
             self.value([{"WAN": False, "Keys": {"Z29zc2lwLWtleS1vZi10aGlz": 1}}])
+        elif rest == "var/taken" and self.command != "GET":  # somebody else was faster
+            self.value({"Path": "taken", "Items": {"key": "somebody-elses-secret"}, "ModifyIndex": 14}, status=409)
         elif rest.startswith("var/"):
             self.value({"Path": rest[4:], "Items": {"db_password": "nomad-kept-secret"}})
         else:

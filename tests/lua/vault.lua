@@ -138,6 +138,16 @@ tap.test("secrets in answers are secret values; what is no secret stays", functi
   tap.ok(is_secret(nomad { addr = server.url }.variables.read_variable("a/b").Items.db_password))
 end)
 
+tap.test("a refusal that tells what is there instead shows none of its secrets", function()
+  local variables = nomad({ addr = server.url }).variables
+  for _, refused in ipairs { { variables.put_variable, "taken", { Items = { key = "mine" }, cas = 3 } },
+    { variables.delete_variable, "taken", { cas = 3 } } } do
+    local err = tap.raises("http", table.unpack(refused))
+    tap.match(err, "answers 409: not shown, it may hold secrets.*somebody else has changed it")
+    tap.ok(not tostring(err):find("somebody-elses", 1, true), err)
+  end
+end)
+
 tap.test("a secret of an answer goes back to a server, and is neither shown nor written down", function()
   local out = ask({ VAULT_ADDR = server.url, VAULT_TOKEN = "a-good-token", XDG_STATE_HOME = os.getenv "XDG_STATE_HOME" }, [[
     local answer = vault.read "kv/a"
