@@ -517,8 +517,12 @@ static int unneeded(struct convergence *c, bool present)
         int named = lua_gettop(L);
         for (lua_pushnil(L); lua_next(L, c->wanted); lua_settop(L, named + 1)) {
             lua_pushvalue(L, named + 1);
-            lua_pushvalue(L, named + 1);
-            lua_rawget(L, c->found);
+            if (fields_has_secret(L, named + 2)) { /* what is there is the same, and plain */
+                lua_pushvalue(L, named + 2);
+            } else {
+                lua_pushvalue(L, named + 1);
+                lua_rawget(L, c->found);
+            }
             lua_rawset(L, named);
         }
         fields_push_shown(L, &c->fields, named);

@@ -16,7 +16,8 @@
 #define MS_PER_S     1000
 #define NS_PER_MS    1000000
 #define NUMBER_SIZE  64
-#define STACK_A_STEP 12 /* slots that one level of a recursion uses at most */
+#define STACK_A_STEP 12   /* slots that one level of a recursion uses at most */
+#define MOST_ALIKE   1000 /* elements that give way to each other at once */
 
 /* --- types -------------------------------------------------------------------------------------------------------- */
 
@@ -223,6 +224,53 @@ bool fields_equal_element(lua_State *L, const struct fields *fields, enum field_
     return fields_equal(L, fields, type == FIELD_VERBATIM ? type : FIELD_PLAIN, wanted, found);
 }
 
+/* [-0, +1, v] The elements of a list of plain values, as keys of a table. */
+bool fields_push_members(lua_State *L, const struct fields *fields, enum field_type type, int list)
+{
+    if (type != FIELD_SET || !lua_istable(L, list)) {
+        lua_pushnil(L);
+        return false;
+    }
+    list = lua_absindex(L, list);
+    lua_Integer count = (lua_Integer)lua_rawlen(L, list);
+    lua_createtable(L, 0, (int)count);
+    for (lua_Integer i = 1; i <= count; i++) {
+        int element = lua_rawgeti(L, list, i);
+        if (element != LUA_TSTRING && (fields->weak || (!lua_isinteger(L, -1) && element != LUA_TBOOLEAN))) {
+            lua_pop(L, 2);
+            lua_pushnil(L);
+            return false;
+        }
+        lua_pushboolean(L, true);
+        lua_rawset(L, -3);
+    }
+    return true;
+}
+
+/* [-0, +0, v] Is each key of one table in the other? */
+static bool has_keys(lua_State *L, int table, int keys)
+{
+    bool has = true;
+    for (lua_pushnil(L); has && lua_next(L, keys); lua_pop(L, 1)) {
+        lua_pushvalue(L, -2);
+        has = lua_rawget(L, table) != LUA_TNIL;
+        lua_pop(L, has ? 1 : 2);
+    }
+    return has;
+}
+
+/* [-0, +0, v] Sets of plain values, in which it does not matter how often one is there. False where they are none. */
+static bool compare_members(lua_State *L, const struct fields *fields, enum field_type type, int wanted,
+                            int found, bool *same)
+{
+    int top = lua_gettop(L);
+    bool plain = fields_push_members(L, fields, type, wanted) && fields_push_members(L, fields, type, found);
+    if (plain)
+        *same = has_keys(L, top + 1, top + 2) && has_keys(L, top + 2, top + 1);
+    lua_settop(L, top);
+    return plain && (*same || !fields->weak); /* "1d" and "24h" may be the same */
+}
+
 /* A matching of two lists under way: which element of `wanted` has taken which of `found`, from 1. */
 struct matching {
     const struct fields *fields;
@@ -231,6 +279,7 @@ struct matching {
     lua_Integer count;
     lua_Integer *taken; /* of each found element: by whom, 0 = nobody */
     bool *tried;
+    int depth;
 };
 
 /* Finds a partner for a wanted element, others giving theirs up where they have a choice (Kuhn): an element that names
@@ -238,6 +287,8 @@ struct matching {
 static bool match(lua_State *L, struct matching *m, lua_Integer wanted)
 {
     luaL_checkstack(L, STACK_A_STEP, "a list");
+    if (++m->depth > MOST_ALIKE)
+        failure_error(L, "usage", "data", "more than %d elements of a list are alike", MOST_ALIKE);
     lua_rawgeti(L, m->wanted, wanted);
     int element = lua_gettop(L);
     for (lua_Integer step = 0; step < m->count; step++) {
@@ -264,7 +315,10 @@ static bool match(lua_State *L, struct matching *m, lua_Integer wanted)
 /* [-0, +0, v] */
 static bool equal_sets(lua_State *L, const struct fields *fields, enum field_type type, int wanted, int found)
 {
+    bool same = true;
     lua_Integer count = (lua_Integer)lua_rawlen(L, wanted);
+    if (compare_members(L, fields, type, wanted, found, &same))
+        return same;
     if (count != (lua_Integer)lua_rawlen(L, found))
         return false;
     size_t size = (size_t)count + 1;
@@ -272,9 +326,9 @@ static bool equal_sets(lua_State *L, const struct fields *fields, enum field_typ
     m.taken = lua_newuserdatauv(L, size * (sizeof *m.taken + sizeof *m.tried), 0);
     m.tried = (bool *)(m.taken + size);
     memset(m.taken, 0, size * sizeof *m.taken);
-    bool same = true;
     for (lua_Integer i = 1; same && i <= count; i++) {
         memset(m.tried, 0, size * sizeof *m.tried);
+        m.depth = 0;
         same = match(L, &m, i);
     }
     lua_pop(L, 1);
@@ -372,10 +426,12 @@ static void push_copy(lua_State *L, int index, int depth)
 {
     luaL_checkstack(L, STACK_A_STEP, "a copy");
     index = lua_absindex(L, index);
-    if (!lua_istable(L, index) || depth > JSON_MAX_DEPTH) {
+    if (!lua_istable(L, index)) {
         lua_pushvalue(L, index);
         return;
     }
+    if (depth > JSON_MAX_DEPTH) /* what follows walks the copy, and needs an end */
+        failure_error(L, "usage", "data", "tables are in tables more than %d deep", JSON_MAX_DEPTH);
     lua_createtable(L, (int)lua_rawlen(L, index), 0);
     if (json_is_array(L, index))
         json_mark_array(L, -1);
@@ -406,6 +462,18 @@ bool fields_has_unwritable(lua_State *L, int index)
     index = lua_absindex(L, index);
     for (lua_pushnil(L); !has && lua_next(L, index); lua_pop(L, has ? 2 : 1))
         has = fields_has_unwritable(L, -1);
+    return has;
+}
+
+bool fields_has_secret(lua_State *L, int index)
+{
+    luaL_checkstack(L, STACK_A_STEP, "a value");
+    if (!lua_istable(L, index))
+        return secret_is(L, index);
+    bool has = false;
+    index = lua_absindex(L, index);
+    for (lua_pushnil(L); !has && lua_next(L, index); lua_pop(L, has ? 2 : 1))
+        has = fields_has_secret(L, -1);
     return has;
 }
 

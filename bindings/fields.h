@@ -50,7 +50,7 @@ void fields_push_sent(lua_State *L, const struct fields *fields, enum field_type
 void fields_push_merged(lua_State *L, const struct fields *fields, int wanted, int found);
 
 /* The difference by field, for people ("-token_period: 0\n+token_period: 86400 (1 d)\n") and as JSON objects of the
- * fields that differ. Secrets are in none of them. */
+ * fields that differ. Secrets are in none of them, nor what was there in the place of one. */
 struct fields_difference {
     struct buffer lines;
     struct buffer before, after; /* JSON; empty where there is nothing */
@@ -68,7 +68,7 @@ void fields_difference_free(struct fields_difference *difference);
 /* [-0, +1, v] JSON text of the value with secrets and unknown values as "<secret>" and "<unknown>". `fields` may be NULL. */
 void fields_push_shown(lua_State *L, const struct fields *fields, int index);
 
-/* [-0, +1, v] A deep copy of a decoded value. */
+/* [-0, +1, v] A deep copy of a decoded value. Raises where it is deeper than JSON may be, or has no end. */
 void fields_push_copy(lua_State *L, int index);
 
 /* Is it nil or null? */
@@ -76,6 +76,12 @@ bool fields_is_nothing(lua_State *L, int index);
 
 /* Is there something in it that is not written down: a secret, bytes that JSON cannot hold? */
 bool fields_has_unwritable(lua_State *L, int index);
+
+/* Is there a secret in it? */
+bool fields_has_secret(lua_State *L, int index);
+
+/* [-0, +1, v] The elements of a set of plain values as keys of a table. False, and nil, where it is none. */
+bool fields_push_members(lua_State *L, const struct fields *fields, enum field_type type, int list);
 
 /* Nothing, or empty as Go has it. */
 bool fields_is_empty(lua_State *L, int index);

@@ -18,6 +18,7 @@
 struct description {
     const struct fields *fields;
     struct fields_difference *out;
+    bool veiled; /* a secret is wanted there: what it replaces is one, too */
 };
 
 /* --- lines ------------------------------------------------------------------------------------------------------------ */
@@ -51,7 +52,10 @@ static void append_line(lua_State *L, struct description *d, char sign, enum fie
     if (fields_is_nothing(L, index))
         return;
     buffer_format(&d->out->lines, "%c%s: ", sign, buffer_text(&d->out->path));
-    append_value(L, d, type, index);
+    if (sign == '-' && d->veiled)
+        buffer_append_text(&d->out->lines, "<secret>");
+    else
+        append_value(L, d, type, index);
     buffer_append_text(&d->out->lines, "\n");
 }
 
@@ -106,12 +110,19 @@ static void describe_set(lua_State *L, struct description *d, enum field_type ty
     for (int i = 0; i < 2; i++) {
         int list = lists[i], other = lists[1 - i];
         lua_Integer count = lua_istable(L, list) ? (lua_Integer)lua_rawlen(L, list) : 0;
+        bool plain = fields_push_members(L, d->fields, type, other);
+        int members = lua_gettop(L);
         for (lua_Integer k = 1; k <= count; k++) {
             lua_rawgeti(L, list, k);
-            if (!has_element(L, d->fields, type, other, lua_gettop(L), i == 1))
-                append_line(L, d, i == 0 ? '-' : '+', FIELD_PLAIN, lua_gettop(L));
-            lua_pop(L, 1);
+            lua_pushvalue(L, -1);
+            bool has = plain && lua_rawget(L, members) != LUA_TNIL;
+            if (!has && (!plain || d->fields->weak))
+                has = has_element(L, d->fields, type, other, members + 1, i == 1);
+            if (!has)
+                append_line(L, d, i == 0 ? '-' : '+', FIELD_PLAIN, members + 1);
+            lua_settop(L, members);
         }
+        lua_pop(L, 1);
     }
 }
 
@@ -223,6 +234,8 @@ static void describe(lua_State *L, struct description *d, enum field_type type, 
     }
     bool list = json_is_array(L, found) || json_is_array(L, wanted) ||
                 (lua_istable(L, wanted) && lua_rawlen(L, wanted) > 0);
+    bool veiled = d->veiled;
+    d->veiled = (!lua_istable(L, wanted) || (list && type != FIELD_NAMED)) && fields_has_secret(L, wanted);
     if (list && type == FIELD_NAMED)
         describe_named(L, d, wanted, found);
     else if (list && (type == FIELD_SET || type == FIELD_LINKS) && lua_istable(L, wanted))
@@ -244,6 +257,7 @@ static void describe(lua_State *L, struct description *d, enum field_type type, 
             append_line(L, d, '+', kept, shown);
         lua_pop(L, 2);
     }
+    d->veiled = veiled;
 }
 
 /* --- before and after ---------------------------------------------------------------------------------------------------- */
@@ -257,6 +271,7 @@ static void write_states(lua_State *L, const struct fields *fields, int wanted, 
     const char **names = push_names(L, wanted, &count);
     fields_push_sent(L, fields, FIELD_PLAIN, wanted, found);
     int sent = lua_gettop(L);
+    bool veiled = false;
     lua_createtable(L, 0, (int)count);
     lua_createtable(L, 0, (int)count);
     for (size_t i = 0; i < count; i++) {
@@ -266,6 +281,10 @@ static void write_states(lua_State *L, const struct fields *fields, int wanted, 
             if (lua_isnil(L, -1)) {
                 lua_pop(L, 1);
                 json_push_null(L);
+            } else if (!fields_is_empty(L, -1) && fields_has_secret(L, sent + 3)) {
+                lua_pop(L, 1);
+                lua_pushliteral(L, "<secret>");
+                veiled = true;
             }
             lua_setfield(L, sent + 1, names[i]);
             lua_pop(L, 1);
@@ -274,7 +293,7 @@ static void write_states(lua_State *L, const struct fields *fields, int wanted, 
         }
         lua_settop(L, sent + 2);
     }
-    out->hidden = fields->secret || fields_has_unwritable(L, sent + 1);
+    out->hidden = veiled || fields->secret || fields_has_unwritable(L, sent + 1);
     if (!fields_is_nothing(L, found)) {
         fields_push_shown(L, fields, sent + 1);
         buffer_append_text(&out->before, lua_tostring(L, -1));

@@ -177,7 +177,7 @@ static bool is_same_job(struct convergence *c, int found)
     if (lua_istable(L, -1) && lua_getfield(L, -1, "Diff") == LUA_TTABLE) {
         struct buffer path = {0};
         same = converge_text(L, lua_gettop(L), "Type", type, sizeof type) && strcmp(type, "None") == 0;
-        if (!c->verifies) {
+        if (!c->verifies && !fields_has_secret(L, c->wanted)) { /* the server shows what a secret replaces */
             buffer_clear(&c->account);
             account_for(c, &path, lua_gettop(L));
             buffer_free(&path);

@@ -72,6 +72,12 @@ static int lines(lua_State *L)
     return 4;
 }
 
+static int copy(lua_State *L)
+{
+    fields_push_copy(L, 1);
+    return 1;
+}
+
 static int decode(lua_State *L)
 {
     char error[128];
@@ -88,6 +94,7 @@ static int set_up(void **state)
     lua_State *L = runtime->L;
     lua_register(L, "same", same);
     lua_register(L, "sent", sent);
+    lua_register(L, "copy", copy);
     lua_register(L, "merged", merged);
     lua_register(L, "lines", lines);
     lua_register(L, "decode", decode);
@@ -216,6 +223,36 @@ static void test_secrets_and_unknowns(void **state)
                "assert(before == '{\"a\":\"<2 bytes>\"}' and hidden)"
                "text, before, after, hidden = lines({}, {a = {secret}}, {})"
                "assert(not text:find 'hunter' and not hidden and after == '{\"a\":[\"<secret>\"]}')");
+    /* what a secret takes the place of was one */
+    run(state, "local s = {types = 'p:set,g:named'}"
+               "local text, before, _, hidden = lines(s,"
+               "  {a = secret, p = {secret, 'x'}, o = {k = other}, g = {{Name = 'n', e = {w = secret}}}},"
+               "  {a = 'was-1', p = {'was-2', 'x'}, o = {k = 'was-3', l = 1}, g = {{Name = 'n', e = {w = "
+               "'was-4'}}}})"
+               "assert(not text:find 'was' and not before:find 'was' and hidden, text .. before)"
+               "assert(text:find('-a: <secret>\\n+a: <secret>\\n', 1, true), text)"
+               "text = lines(s, {a = secret, b = 2}, {a = 'was-1', b = 1})"
+               "assert(text:find('-b: 1\\n+b: 2\\n', 1, true), text)");
+}
+
+static void test_large_lists(void **state)
+{
+    run(state, "local s, one, other, third = {types = 'p:set'}, {}, {}, {}"
+               "for i = 1, 40000 do one[i], other[40001 - i], third[i] = 't' .. i, 't' .. i, 'x' .. i end "
+               "local began = os.clock()"
+               "assert(same(s, {p = one}, {p = other}) and not same(s, {p = one}, {p = third}))"
+               "lines(s, {p = one}, {p = third})"
+               "assert(os.clock() - began < 20)" /* comparing each with each takes minutes */
+               "assert(same(s, {p = {'a', 'a', 'b'}}, {p = {'b', 'a'}}))"
+               "assert(same({sets = true, weak = true}, {p = {'a', 'a'}}, {p = {'a'}}))"
+               "assert(not same(s, {p = {'a', 1}}, {p = {'a', '1'}}))");
+    run(state, "local one, other = {}, {}"
+               "for i = 1, 20000 do one[i], other[i] = {}, {} end other[10000] = 'else'"
+               "local done, err = pcall(same, {types = 'p:set'}, {p = one}, {p = other})"
+               "assert(not done and tostring(err):find 'are alike', tostring(err))");
+    run(state, "local endless = {} endless.a = endless "
+               "local done, err = pcall(copy, endless)"
+               "assert(not done and tostring(err):find 'deep', tostring(err))");
 }
 
 static void test_difference(void **state)
@@ -241,6 +278,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_lists, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_unnamed_and_empty, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_secrets_and_unknowns, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_large_lists, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_difference, set_up, tear_down),
     };
     return cmocka_run_group_tests(fields, NULL, NULL);
