@@ -5,6 +5,7 @@
 #include "fields.h"
 #include "host.h"
 #include "json.h"
+#include "json_number.h"
 #include "overlay.h"
 #include "secret.h"
 #include "unknown.h"
@@ -191,6 +192,8 @@ static void add_query(struct call *call, const char *name)
         lua_pushvalue(L, -1);
         exchange_query(call->exchange, name, lua_tostring(L, -1));
         lua_pop(L, 1);
+    } else if (json_number_digits(L, -1)) {
+        exchange_query(call->exchange, name, json_number_digits(L, -1)); /* Consul's flags have 64 bits */
     } else if (lua_istable(L, -1)) {
         for (lua_pushnil(L); lua_next(L, -2); lua_pop(L, 1)) {
             if (lua_type(L, -1) != LUA_TSTRING)
@@ -504,11 +507,29 @@ static bool perform(struct call *call, struct failure *failure)
     return false;
 }
 
+/* Appends where the call goes when it does not say by its path: namespace, region, datacenter. What is in one is not in
+ * another. */
+static void append_place(struct call *call, struct buffer *name)
+{
+    static const char *const places[] = {"dc", "ns", "partition", "region", "namespace", NULL};
+    const char *query = strchr(buffer_text(&call->exchange->url), '?');
+    for (const char *const *place = places; query && *place; place++)
+        for (const char *at = query; at; at = strchr(at + 1, '&')) {
+            size_t length = strlen(*place);
+            if (strncmp(at + 1, *place, length) == 0 && at[length + 1] == '=')
+                buffer_format(name, " %.*s", (int)strcspn(at + 1, "&"), at + 1);
+        }
+    for (size_t i = 0; i < call->client->header_count; i++)
+        if (strcmp(call->client->headers[i].name, "X-Vault-Namespace") == 0)
+            buffer_format(name, " namespace=%s", call->client->headers[i].value);
+}
+
 /* The name under which a predicted change of this path is found again. */
 static const char *overlay_name(struct call *call, const char *path)
 {
     struct buffer name = {0};
     buffer_format(&name, "%s%s", call->client->base, path);
+    append_place(call, &name);
     const char *copy = exchange_copy(call->exchange, buffer_text(&name));
     buffer_free(&name);
     return copy;

@@ -79,7 +79,10 @@ static void write_key(struct convergence *c)
     }
     lua_setfield(L, -2, "body");
     lua_getfield(L, c->sent, "Flags");
-    lua_setfield(L, -2, "flags");
+    if (fields_is_nothing(L, -1))
+        lua_pop(L, 1);
+    else
+        lua_setfield(L, -2, "flags");
     lua_pushinteger(L, c->index);
     lua_setfield(L, -2, "cas");
     converge_swap(c, "kv", "put_key", 2);
@@ -307,9 +310,41 @@ static void settle_service(struct convergence *c)
     lua_pop(L, 1);
 }
 
+/* [-0, +0, v] Takes the addresses out of what goes out that the agent made from the address and the port: it makes them
+ * anew. */
+static void drop_made_addresses(struct convergence *c)
+{
+    static const char *const made[] = {"lan_ipv4", "wan_ipv4", "lan_ipv6", "wan_ipv6"};
+    lua_State *L = c->L;
+    int top = lua_gettop(L);
+    if (fields_is_nothing(L, c->found) || lua_getfield(L, c->sent, "TaggedAddresses") != LUA_TTABLE) {
+        lua_settop(L, top);
+        return;
+    }
+    bool named = lua_getfield(L, c->wanted, "TaggedAddresses") == LUA_TTABLE;
+    for (size_t i = 0; i < sizeof made / sizeof made[0]; i++) {
+        lua_settop(L, top + 2);
+        if (named && lua_getfield(L, top + 2, made[i]) != LUA_TNIL)
+            continue;
+        if (lua_getfield(L, top + 1, made[i]) != LUA_TTABLE)
+            continue;
+        int one = lua_gettop(L);
+        lua_getfield(L, one, "Address");
+        lua_getfield(L, c->found, "Address");
+        lua_getfield(L, one, "Port");
+        lua_getfield(L, c->found, "Port");
+        if (lua_rawequal(L, one + 1, one + 2) && lua_rawequal(L, one + 3, one + 4)) {
+            lua_pushnil(L);
+            lua_setfield(L, top + 1, made[i]);
+        }
+    }
+    lua_settop(L, top);
+}
+
 static void write_service(struct convergence *c)
 {
     lua_State *L = c->L;
+    drop_made_addresses(c);
     lua_pushvalue(L, c->sent);
     lua_pushstring(L, c->name);
     lua_setfield(L, -2, "ID");
@@ -499,7 +534,7 @@ const struct converge_kind consul_kinds[] = {
      .about = "its id on this agent; {Name=, Port=, Address=, Tags=, Meta=, ...}; checks go into create = "
               "{Checks=}",
      .types = "Tags:set,Meta:verbatim,Check:unreadable,Checks:unreadable",
-     .given = "ID,TaggedAddresses",
+     .given = "ID",
      .group = "agent",
      .row = "register_service",
      .look = look_at_service,

@@ -158,6 +158,17 @@ static void take_data(struct convergence *c, int index)
     c->wanted = lua_gettop(L);
 }
 
+/* [-0, +0, v] What the answers of the kind hide is as secret where a script writes it down. */
+static void hide_data(struct convergence *c)
+{
+    lua_State *L = c->L;
+    if (!c->kind->group || !lua_istable(L, c->wanted))
+        return;
+    lua_pushvalue(L, c->wanted);
+    api_hide(L, api_find(c->product, c->kind->group, c->kind->row)->secret, c->op);
+    lua_replace(L, c->wanted);
+}
+
 /* [-0, +1, v] */
 static void take_client(struct convergence *c)
 {
@@ -191,8 +202,10 @@ static struct convergence *begin(lua_State *L, const struct api_product *product
              c->name);
     snprintf(c->op, sizeof c->op, "%s %s", c->verb, c->target);
     c->fields = (struct fields){.types = c->kind->types, .secret = c->kind->secret};
-    if (present)
+    if (present) {
         take_data(c, at++);
+        hide_data(c);
+    }
     take_options(c, at, present);
     if (given > at)
         failure_error(L, "usage", c->op, "%d arguments are too many", given);
@@ -264,11 +277,32 @@ lua_Integer converge_integer(lua_State *L, int index, const char *field)
 
 /* --- predictions ---------------------------------------------------------------------------------------------------------- */
 
+/* [-0, +1, m] Where the client of this call sends: what is in one namespace is not in another. */
+const char *converge_push_server(struct convergence *c)
+{
+    const struct api_client *client = lua_touserdata(c->L, c->client);
+    struct buffer server = {0};
+    buffer_format(&server, "%s %s", c->product->name, client->base);
+    for (size_t i = 0; i < client->query_count; i++)
+        buffer_format(&server, " %s=%s", client->query[i].name, client->query[i].value);
+    for (size_t i = 0; i < client->header_count; i++)
+        if (strcmp(client->headers[i].name, "X-Vault-Namespace") == 0)
+            buffer_format(&server, " namespace=%s", client->headers[i].value);
+    const char *pushed = lua_pushstring(c->L, buffer_text(&server));
+    buffer_free(&server);
+    return pushed;
+}
+
 /* [-0, +1, m] The name of the thing in the overlay. */
 static const char *push_prediction_name(struct convergence *c)
 {
-    const struct api_client *client = lua_touserdata(c->L, c->client);
-    return lua_pushfstring(c->L, "%s %s %s", c->product->name, client->base, c->target);
+    const char *server = converge_push_server(c);
+    char space[256] = "";
+    if (c->wanted && lua_istable(c->L, c->wanted))
+        converge_text(c->L, c->wanted, "Namespace", space, sizeof space);
+    lua_pushfstring(c->L, "%s %s%s%s", server, c->target, *space ? " namespace=" : "", space);
+    lua_remove(c->L, -2);
+    return lua_tostring(c->L, -1);
 }
 
 /* [-0, +1, m] Pushes what an earlier step would have left; false and nothing where none would. */
@@ -322,6 +356,10 @@ static void predict(struct convergence *c)
     else
         lua_pushboolean(L, false);
     overlay_put(L, where, CONVERGE_PREDICTIONS, name);
+    if (there && fields_is_nothing(L, c->found)) {
+        lua_pushboolean(L, true);
+        overlay_put(L, where, CONVERGE_MADE, name);
+    }
     lua_pop(L, 1);
     remember_url(c);
     if (c->passage.url.length > 0 && !c->listed) {
@@ -344,7 +382,8 @@ static void look(struct convergence *c)
     c->passage.passed = false;
     c->index = 0;
     c->id[0] = '\0';
-    if (!push_prediction(c))
+    c->predicted = push_prediction(c);
+    if (!c->predicted)
         c->kind->look(c);
     lua_copy(c->L, -1, top + 1);
     lua_settop(c->L, top + 1);
@@ -365,6 +404,8 @@ static bool is_known(const struct convergence *c, const char *name)
 static void refuse_unknown(struct convergence *c, int table)
 {
     lua_State *L = c->L;
+    if (!lua_istable(L, table)) /* only a real run can know it */
+        return;
     for (lua_pushnil(L); lua_next(L, table); lua_pop(L, 1)) {
         if (lua_type(L, -2) != LUA_TSTRING)
             converge_refuse(c, "write {Field = value, ...}", "the data have no list in them");
@@ -620,8 +661,10 @@ int converge_present(lua_State *L, const struct api_product *product)
     refuse_unknown(c, c->wanted);
     if (c->create)
         refuse_unknown(c, c->create);
+    if (c->unknown || unknown_is(L, c->wanted))
+        return predict_unknown(c);
     look(c);
-    if (c->unknown || unknown_is(L, c->found))
+    if (unknown_is(L, c->found))
         return predict_unknown(c);
     if (c->kind->settle)
         c->kind->settle(c);
@@ -672,8 +715,10 @@ static void describe_removal(struct convergence *c)
 int converge_absent(lua_State *L, const struct api_product *product)
 {
     struct convergence *c = begin(L, product, false);
+    if (c->unknown)
+        return predict_unknown(c);
     look(c);
-    if (c->unknown || unknown_is(L, c->found))
+    if (unknown_is(L, c->found))
         return predict_unknown(c);
     if (fields_is_nothing(L, c->found))
         return unneeded(c, false);

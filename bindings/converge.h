@@ -18,6 +18,7 @@
 
 #define CONVERGE_PREDICTIONS                                                                                 \
     "convergence" /* what would be there, in the overlay: "vault ADDRESS sys/mounts/kv" */
+#define CONVERGE_MADE "convergence (made)" /* which of them no server has yet */
 
 struct convergence;
 
@@ -77,9 +78,10 @@ struct convergence {
     struct buffer account;                     /* the server's own difference, shown in place of ours */
     struct fields_difference difference, left; /* before the write, and what is left behind it */
     struct change change;
-    bool unmade;  /* it is in something that only an earlier step of this check would have made */
-    bool unknown; /* its name is something that only a real run can know */
-    bool pending; /* the change was begun and has not ended */
+    bool predicted; /* what was found is what an earlier step of this check would have left */
+    bool unmade;    /* it is in something that only an earlier step of this check would have made */
+    bool unknown;   /* its name is something that only a real run can know */
+    bool pending;   /* the change was begun and has not ended */
 };
 
 /* The Lua functions: present([kind,] name, data [, options]) and absent([kind,] name [, options]). A product whose
@@ -97,6 +99,9 @@ bool converge_try(struct convergence *c, const char *group, const char *name, in
 
 /* [-arguments, +1, v] The same for a change whose answer must be true: false means that somebody was faster. */
 void converge_swap(struct convergence *c, const char *group, const char *name, int arguments);
+
+/* [-0, +1, m] "vault ADDRESS": names what is predicted of a server, and of a namespace of it. */
+const char *converge_push_server(struct convergence *c);
 
 /* [-1, +1, -] Replaces the list on top by its element whose `field` is the text, or by nil. */
 void converge_pick(lua_State *L, const char *field, const char *text);

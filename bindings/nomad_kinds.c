@@ -164,14 +164,18 @@ static bool is_same_job(struct convergence *c, int found)
 {
     lua_State *L = c->L;
     char type[32];
+    struct api_passage passage = {0}; /* its own: what was read is predicted, not the plan */
     int top = lua_gettop(L);
+    if (c->predicted) /* the server plans from what it has */
+        return false;
     lua_pushstring(L, c->name);
     push_job_options(c);
     fields_push_merged(L, &c->fields, c->wanted, found);
     lua_setfield(L, -2, "Job");
     lua_pushboolean(L, true);
     lua_setfield(L, -2, "Diff");
-    converge_call(c, "jobs", "plan_job", 2);
+    api_invoke(L, c->client, api_find(c->product, "jobs", "plan_job"), 2, &passage);
+    buffer_free(&passage.url);
     lua_pop(L, 1);
     bool same = false;
     if (lua_istable(L, -1) && lua_getfield(L, -1, "Diff") == LUA_TTABLE) {

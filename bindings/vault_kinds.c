@@ -10,6 +10,7 @@
 #include "overlay.h"
 #include "report.h"
 #include "secret.h"
+#include "unknown.h"
 
 #include <lauxlib.h>
 #include <stdio.h>
@@ -31,6 +32,11 @@ enum shape {
     "root_rotation_statements:list,args:list,env:list,password:unreadable,bindpass:unreadable,"              \
     "secret_key:unreadable,client_secret:unreadable,oidc_client_secret:unreadable,secret_id:unreadable,"     \
     "credentials:unreadable,private_key:unreadable,token_reviewer_jwt:unreadable,pem_bundle:unreadable"
+
+/* What is secret wherever it is written: no answer tells most of it, a difference of plain texts would. */
+#define SECRET_FIELDS                                                                                        \
+    "token,password,secret,bindpass,secret_key,client_secret,oidc_client_secret,secret_id,credentials,"      \
+    "private_key,token_reviewer_jwt,jwt,pem_bundle,api_token,api_key,integration_key,connection_url"
 
 #define MOUNT_TYPES "default_lease_ttl:seconds,max_lease_ttl:seconds,description:verbatim"
 
@@ -90,6 +96,7 @@ static void read_engine(lua_State *L, int table, struct engine *engine)
 struct mount_search {
     struct convergence *c;
     struct engine *engine;
+    const char *server; /* "vault ADDRESS " */
 };
 
 /* Is the prediction, on top of the stack, a mount above the path? */
@@ -98,16 +105,21 @@ static bool visit_mount(lua_State *L, const char *name, void *context)
     struct mount_search *search = context;
     struct convergence *c = search->c;
     char path[256];
-    const char *at = strstr(name, " sys/");
-    if (!at || !lua_istable(L, -1))
+    if (!begins(name, search->server) || !lua_istable(L, -1))
         return false;
-    at += strlen(" sys/");
+    const char *at = name + strlen(search->server);
+    if (!begins(at, "sys/"))
+        return false;
+    at += strlen("sys/");
     bool engine = begins(at, "mounts/");
     if (!engine && !begins(at, "auth/"))
         return false;
     snprintf(path, sizeof path, "%s/", engine ? at + strlen("mounts/") : at);
     if (!begins(c->name, path))
         return false;
+    if (!overlay_get(L, api_overlay_host(L, lua_touserdata(L, c->client)), CONVERGE_MADE, name))
+        return false; /* it is there, and would only be tuned */
+    lua_pop(L, 1);
     snprintf(c->mount, sizeof c->mount, "%s", path);
     read_engine(L, lua_gettop(L), search->engine);
     return true;
@@ -116,8 +128,11 @@ static bool visit_mount(lua_State *L, const char *name, void *context)
 /* [-0, +0, e] Is the path below what only an earlier step of this check would have mounted? The server knows nothing of it. */
 static bool is_below_predicted(struct convergence *c, struct engine *engine)
 {
-    struct mount_search search = {.c = c, .engine = engine};
-    c->unmade = overlay_each(c->L, runtime_of(c->L)->local, CONVERGE_PREDICTIONS, visit_mount, &search);
+    lua_State *L = c->L;
+    const char *server = lua_pushfstring(L, "%s ", converge_push_server(c));
+    struct mount_search search = {.c = c, .engine = engine, .server = server};
+    c->unmade = overlay_each(L, runtime_of(L)->local, CONVERGE_PREDICTIONS, visit_mount, &search);
+    lua_pop(L, 2);
     return c->unmade;
 }
 
@@ -217,6 +232,11 @@ static void settle_shape(struct convergence *c)
                                 .weak = !secrets};
     if (c->wanted && c->shape == KV2)
         unwrap_data(c);
+    if (c->wanted && !secrets) {
+        lua_pushvalue(c->L, c->wanted);
+        api_hide(c->L, SECRET_FIELDS, c->op);
+        lua_pop(c->L, 1);
+    }
 }
 
 /* --- looking --------------------------------------------------------------------------------------------------------------- */
@@ -293,6 +313,8 @@ static void look_at_path(struct convergence *c)
         lua_pop(L, 1);
     } else
         read_path(c);
+    if (!lua_istable(L, -1) && !fields_is_nothing(L, -1) && !unknown_is(L, -1))
+        converge_refuse(c, "vault.read shows it", "what is there is %s, not fields", luaL_typename(L, -1));
     if (!lua_istable(L, -1))
         return;
     int answer = lua_gettop(L);
@@ -586,6 +608,8 @@ static void answer_path(struct convergence *c)
 static void undo_path(struct convergence *c, struct json_text *json, bool removed)
 {
     bool there = !fields_is_nothing(c->L, c->found);
+    if (removed && c->shape == MOUNT)
+        return; /* what was in it is gone */
     if (c->shape != KV2) {
         converge_undo(c, json);
         return;

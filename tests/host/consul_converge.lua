@@ -48,6 +48,9 @@ tap.test("ACL policies, roles and tokens refer to each other by name", function(
   unneeded("acl token", ACCESSOR, { Policies = { { Name = "mc" } } })
   local secret_id = tostring(c.acl.read_acl_token(ACCESSOR).SecretID)
   prove('consul.present("acl token", "' .. ACCESSOR .. '", { Roles = {} })', 1)
+  local run = convergence.run('consul.present("acl token", "' .. ACCESSOR .. '", { SecretID = "a-plain-secret-id" })', env,
+    "--check")
+  tap.ok(#run.changes == 1 and not run.said:find("a%-plain"), run.said)
   local token = c.acl.read_acl_token(ACCESSOR)
   tap.equal({ token.Description, #token.Policies, tostring(token.SecretID) }, { "of the test", 1, secret_id })
   local changes = prove([[consul.present("acl policy", "mc", { Rules = "node \"x\" { policy = \"read\" }" })]], 1)
@@ -68,6 +71,10 @@ tap.test("services of the agent: tags as a set, checks only when they are made",
   local service = c.agent.read_agent_service "mc-1"
   tap.equal({ service.Port, service.Meta.k, service.TaggedAddresses.lan_ipv4.Address }, { 81, "v", "10.0.0.1" })
   tap.ok(c.agent.list_agent_checks()["mc-check"], "the check is still there")
+  prove([[consul.present("service", "mc-1", { TaggedAddresses = { wan = { Address = "1.2.3.4", Port = 99 } } })]], 1)
+  prove([[consul.present("service", "mc-1", { Port = 82 })]], 1)
+  service = c.agent.read_agent_service "mc-1"
+  tap.equal({ service.TaggedAddresses.lan_ipv4.Port, service.TaggedAddresses.wan.Port }, { 82, 99 })
   tap.match(tap.raises("usage", c.present, "service", "mc-1", { Check = { TTL = "1s" } }), "cannot be read back")
   prove([[consul.absent("service", "mc-1")]], 1)
 end)

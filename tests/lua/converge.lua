@@ -60,6 +60,45 @@ tap.test("what only a real run can know is predicted as such", function()
   tap.equal(run.changes[3].target, "kv <unknown>")
 end)
 
+tap.test("a name or data that only a real run can know: nothing is asked, nothing refused", function()
+  local run = convergence.run([[
+    local answer = host.run { "echo", "x" }
+    consul.present("intention", answer.stdout, { Action = "allow" })
+    consul.absent("config entry", answer.stdout)
+    vault.present(answer.stdout, { a = 1 })
+    nomad.present("job", "x", answer.stdout)]], { CONSUL_HTTP_ADDR = server.url, VAULT_ADDR = server.url,
+      VAULT_TOKEN = "a-token-of-tests", NOMAD_ADDR = server.url }, "--check")
+  tap.equal({ run.code, #run.changes }, { 0, 5 }, run.said)
+  for index = 2, #run.changes do tap.equal(run.changes[index].exact, false) end
+  tap.equal(requests("GET", "/v1/%3C"), 0)
+end)
+
+tap.test("what a secret takes the place of is not shown, nor what is there already", function()
+  c.kv.put_key("plain/s", { body = "the-old-password" })
+  local chunk = 'local r = consul.present("kv", "plain/s", secret.env "WORD") print(json.encode(r), r.before.Value)'
+  local with = { CONSUL_HTTP_ADDR = server.url, WORD = "the-new-password" }
+  local run = convergence.run(chunk, with)
+  tap.equal({ run.code, #run.changes, run.changes[1].undo }, { 0, 1, false }, run.said)
+  tap.ok(not run.said:find("password", 1, true), run.said)
+  run = convergence.run(chunk, with)
+  tap.equal({ run.code, run.unchanged }, { 0, 1 }, run.said)
+  tap.match(run.said, '<secret>"}')
+end)
+
+tap.test("fields of Vault that hold secrets are not shown where a script has them as plain text", function()
+  local run = convergence.run('vault.present("nomad/config/access", { address = "here", token = "a-plain-word" })',
+    { VAULT_ADDR = server.url, VAULT_TOKEN = "a-token-of-tests" }, "--check")
+  tap.equal({ run.code, #run.changes }, { 0, 1 }, run.said)
+  tap.match(run.changes[1].diff, "%+token: <secret>\n")
+  tap.ok(not run.said:find("plain-word", 1, true), run.said)
+end)
+
+tap.test("data without an end are refused", function()
+  local endless = {}
+  endless.a = endless
+  tap.match(tap.raises("usage", c.present, "config entry", "service-defaults/x", endless), "120 deep")
+end)
+
 tap.test("the data belong to the call: what another fiber does to them meanwhile does not count", function()
   local data = { Value = "first" }
   parallel { function() c.present("kv", "plain/c", data) end, function() data.Value = "second" end }

@@ -88,6 +88,20 @@ tap.test("engines and auth methods: made, tuned, and not made over", function()
   prove([[vault.absent("sys/mounts/extra")]], 1)
 end)
 
+tap.test("an engine that would only be tuned is looked into by the same check", function()
+  prove([[vault.present("secret/data/tuned", { data = { a = "of-the-tuned" } })]], 1)
+  local changes = prove([[
+    vault.present("sys/mounts/secret", { description = "tuned" })
+    vault.present("secret/data/tuned", { data = { a = "of-the-tuned" } })]], 1)
+  tap.equal(changes[1].target, "sys/mounts/secret")
+  prove([[
+    vault.present("sys/mounts/fresh", { type = "kv", options = { version = "2" } })
+    vault.present("fresh/data/x", { data = { a = "of-the-fresh" } })]], 2)
+  changes = prove([[vault.absent("sys/mounts/fresh")]], 1)
+  tap.equal(changes[1].undo, false, "what was in it is gone")
+  prove([[vault.present("sys/mounts/secret", { description = "key/value secret storage" })]], 1)
+end)
+
 tap.test("what cannot be read back is sent when the thing is made, and only then", function()
   local err = tap.raises("usage", v.present, "auth/people/users/bob", { password = "a-long-word", token_ttl = "1h" })
   tap.match(err, "password cannot be read back")
