@@ -5,6 +5,8 @@
 #include "kinds.h"
 
 #include "converge.h"
+#include "secret.h"
+#include "unknown.h"
 
 #include <lauxlib.h>
 #include <openssl/evp.h>
@@ -137,6 +139,12 @@ static void check_key(struct convergence *c)
             converge_refuse(c, "a text, or {Value = text, Flags = number}", "\"%s\" is no field of a key",
                             name);
     }
+    lua_getfield(L, c->wanted, "Value");
+    bool text = lua_type(L, -1) == LUA_TSTRING || secret_is(L, -1) || unknown_is(L, -1);
+    if (!text && !fields_is_nothing(L, -1))
+        converge_refuse(c, "tostring(...) or json.encode(...) makes one",
+                        "the value of a key is a text, not %s", luaL_typename(L, -1));
+    lua_pop(L, 1);
 }
 
 /* --- things of a list, told apart by name ------------------------------------------------------------------------------------ */

@@ -131,7 +131,8 @@ static bool is_below_predicted(struct convergence *c, struct engine *engine)
     lua_State *L = c->L;
     const char *server = lua_pushfstring(L, "%s ", converge_push_server(c));
     struct mount_search search = {.c = c, .engine = engine, .server = server};
-    c->unmade = overlay_each(L, runtime_of(L)->local, CONVERGE_PREDICTIONS, visit_mount, &search);
+    c->unmade = overlay_each(L, api_overlay_host(L, lua_touserdata(L, c->client)), CONVERGE_PREDICTIONS,
+                             visit_mount, &search);
     lua_pop(L, 2);
     return c->unmade;
 }

@@ -99,6 +99,12 @@ tap.test("data without an end are refused", function()
   tap.match(tap.raises("usage", c.present, "config entry", "service-defaults/x", endless), "120 deep")
 end)
 
+tap.test("the value of a key that is no text is refused before anything is asked", function()
+  for _, value in ipairs { 5, true, { 1 } } do
+    tap.match(tap.raises("usage", c.present, "kv", "plain/n", { Value = value }), "is a text, not " .. type(value))
+  end
+end)
+
 tap.test("the data belong to the call: what another fiber does to them meanwhile does not count", function()
   local data = { Value = "first" }
   parallel { function() c.present("kv", "plain/c", data) end, function() data.Value = "second" end }
