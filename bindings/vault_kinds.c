@@ -12,6 +12,7 @@
 #include "secret.h"
 #include "unknown.h"
 
+#include <ctype.h>
 #include <lauxlib.h>
 #include <stdio.h>
 #include <string.h>
@@ -21,6 +22,7 @@ enum shape {
     REPLACED, /* a write replaces the whole */
     KV1,      /* so does that of a secret, whose fields are anybody's */
     KV2,      /* with versions: below data=, with compare-and-set */
+    DATABASE, /* as PLAIN; the plugin's own fields are told by no OpenAPI, and read below connection_details */
     MOUNT,    /* an engine, an auth method, an audit device */
 };
 
@@ -171,6 +173,8 @@ static enum shape engine_shape(struct convergence *c)
     }
     if (strcmp(type, "kv") == 0 || strcmp(type, "generic") == 0 || strcmp(type, "cubbyhole") == 0)
         return KV1;
+    if (strcmp(type, "database") == 0 && begins(inner, "config/"))
+        return DATABASE;
     bool role = begins(inner, "roles/") && (strcmp(type, "pki") == 0 || strcmp(type, "ssh") == 0);
     return role ? REPLACED : PLAIN;
 }
@@ -204,6 +208,48 @@ static void unwrap_data(struct convergence *c)
     lua_replace(L, c->wanted);
 }
 
+/* [-0, +1, m] The text at `index` with A-Z as a-z. */
+static void push_lower(lua_State *L, int index)
+{
+    size_t length;
+    const char *text = lua_tolstring(L, index, &length);
+    luaL_Buffer lower;
+    char *out = luaL_buffinitsize(L, &lower, length);
+    for (size_t i = 0; i < length; i++)
+        out[i] = (char)tolower((unsigned char)text[i]);
+    luaL_pushresultsize(&lower, length);
+}
+
+/* [-0, +0, m] Vault keeps the names of policies in lower case. */
+static void lower_policies(struct convergence *c)
+{
+    lua_State *L = c->L;
+    for (lua_pushnil(L); lua_next(L, c->wanted); lua_pop(L, 1)) {
+        bool plain_text = lua_type(L, -1) == LUA_TSTRING, list = lua_istable(L, -1);
+        if (lua_type(L, -2) != LUA_TSTRING || !ends(lua_tostring(L, -2), "policies") ||
+            (!plain_text && !list))
+            continue;
+        int value = lua_gettop(L);
+        lua_Integer count = list ? (lua_Integer)lua_rawlen(L, value) : 1;
+        for (lua_Integer i = 1; i <= count; i++) {
+            if (list)
+                lua_rawgeti(L, value, i);
+            if (lua_type(L, -1) == LUA_TSTRING)
+                push_lower(L, lua_gettop(L));
+            else
+                lua_pushvalue(L, -1);
+            if (list)
+                lua_rawseti(L, value, i); /* the copy of the data is ours */
+            else {
+                lua_pushvalue(L, value - 1);
+                lua_insert(L, -2);
+                lua_rawset(L, c->wanted); /* a field that is there: the traversal goes on */
+            }
+            lua_settop(L, value);
+        }
+    }
+}
+
 /* [-0, +0, v] Before anything else: what is at the path, and by which rules it is compared. */
 static void settle_shape(struct convergence *c)
 {
@@ -223,7 +269,7 @@ static void settle_shape(struct convergence *c)
     } else
         c->shape = (int)engine_shape(c);
     refuse_creating(c);
-    c->keeps = c->shape == PLAIN || c->shape == MOUNT;
+    c->keeps = c->shape == PLAIN || c->shape == DATABASE || c->shape == MOUNT;
     bool secrets = c->shape == KV1 || c->shape == KV2;
     c->fields = (struct fields){.types = secrets             ? ""
                                          : c->shape == MOUNT ? MOUNT_TYPES
@@ -234,6 +280,7 @@ static void settle_shape(struct convergence *c)
     if (c->wanted && c->shape == KV2)
         unwrap_data(c);
     if (c->wanted && !secrets) {
+        lower_policies(c);
         lua_pushvalue(c->L, c->wanted);
         api_hide(c->L, SECRET_FIELDS, c->op);
         lua_pop(c->L, 1);
@@ -283,12 +330,32 @@ static void read_path(struct convergence *c)
     lua_State *L = c->L;
     lua_pushstring(L, c->name);
     bool answered = api_try(L, c->client, api_find(c->product, "logical", "read"), 1, &c->passage);
-    if (!answered && converge_integer(L, lua_gettop(L), "status") != 405)
-        lua_error(L);
-    if (!answered)
-        converge_refuse(c, "vault.write sends it each time",
-                        "what is there cannot be read, so nobody can tell whether "
-                        "it differs");
+    if (!answered) {
+        lua_Integer status = converge_integer(L, lua_gettop(L), "status");
+        char message[256];
+        converge_text(L, lua_gettop(L), "message", message, sizeof message);
+        if (status == 405)
+            converge_refuse(c, "vault.write sends it each time",
+                            "what is there cannot be read, so nobody can tell whether it differs");
+        if (status != 400 || !strstr(message, "configured"))
+            lua_error(L);
+        lua_pushnil(
+            L); /* "access credentials for the backend itself haven't been configured": it is not there yet */
+        lua_replace(L, -2);
+        return;
+    }
+    lua_pop(L, 1);
+}
+
+/* [-0, +0, m] The fields of a database's plugin, below connection_details, beside the others, as a write has them. */
+static void flatten_details(lua_State *L, int found)
+{
+    if (lua_getfield(L, found, "connection_details") == LUA_TTABLE)
+        for (lua_pushnil(L); lua_next(L, -2); lua_pop(L, 1)) {
+            lua_pushvalue(L, -2);
+            lua_pushvalue(L, -2);
+            lua_rawset(L, found);
+        }
     lua_pop(L, 1);
 }
 
@@ -325,6 +392,8 @@ static void look_at_path(struct convergence *c)
         lua_pop(L, 1);
     if (c->shape == KV2)
         unwrap_version(c);
+    else if (c->shape == DATABASE && lua_istable(L, -1))
+        flatten_details(L, lua_gettop(L));
 }
 
 /* --- types that only the server knows ------------------------------------------------------------------------------------------ */

@@ -102,6 +102,11 @@ tap.test("an engine that would only be tuned is looked into by the same check", 
   prove([[vault.present("sys/mounts/secret", { description = "key/value secret storage" })]], 1)
 end)
 
+tap.test("names of policies are kept in lower case, however they are written", function()
+  prove([[vault.present("auth/token/roles/lower", { allowed_policies = { "Web", "ops" }, disallowed_policies = "Root" })]], 1)
+  tap.equal(v.read "auth/token/roles/lower".data.allowed_policies, json.array { "ops", "web" })
+end)
+
 tap.test("what cannot be read back is sent when the thing is made, and only then", function()
   local err = tap.raises("usage", v.present, "auth/people/users/bob", { password = "a-long-word", token_ttl = "1h" })
   tap.match(err, "password cannot be read back")
