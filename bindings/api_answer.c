@@ -122,7 +122,7 @@ static void push_meta(lua_State *L, const struct api_client *client, const struc
     const char *index = client->product->index_header
                             ? transfer_answer_header(&exchange->answer, client->product->index_header)
                             : NULL;
-    lua_createtable(L, 0, 3);
+    lua_createtable(L, 0, 2);
     size_t digits = index ? strspn(index, "0123456789") : 0;
     if (digits > 0 && !index[digits] && strtoull(index, NULL, 10) <= LUA_MAXINTEGER) {
         lua_pushinteger(L, (lua_Integer)strtoull(index, NULL, 10));
@@ -130,8 +130,7 @@ static void push_meta(lua_State *L, const struct api_client *client, const struc
     }
     lua_pushinteger(L, exchange->answer.status);
     lua_setfield(L, -2, "status");
-    exchange_push_headers(L, exchange);
-    lua_setfield(L, -2, "headers");
+    exchange_attach_headers(L, exchange);
 }
 
 /* Must the answer say something? */

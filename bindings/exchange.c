@@ -16,9 +16,8 @@
 #include <strings.h>
 #include <unistd.h>
 
-#define SHOWN_LOCATION   300
-#define METATABLE        "moonbook.exchange"
-#define HEADER_METATABLE "moonbook.http_headers"
+#define SHOWN_LOCATION 300
+#define METATABLE      "moonbook.exchange"
 
 /* --- life ---------------------------------------------------------------------------------------------------- */
 
@@ -290,47 +289,6 @@ bool exchange_perform(lua_State *L, struct exchange *exchange, struct failure *f
     request->body_length = exchange->body.length;
     transfer_answer_free(&exchange->answer);
     return transfer_perform(runtime_of(L), request, &exchange->answer, failure);
-}
-
-/* [-0, +1, m] Lower-case copy of a name. */
-static void push_lower(lua_State *L, const char *name)
-{
-    luaL_Buffer lower;
-    luaL_buffinit(L, &lower);
-    for (; *name; name++)
-        luaL_addchar(&lower, (char)tolower((unsigned char)*name));
-    luaL_pushresult(&lower);
-}
-
-/* headers["Content-Type"]: found by its lower-case name. */
-static int find_header(lua_State *L)
-{
-    if (lua_type(L, 2) != LUA_TSTRING)
-        return 0;
-    push_lower(L, lua_tostring(L, 2));
-    lua_rawget(L, 1);
-    return 1;
-}
-
-void exchange_push_headers(lua_State *L, const struct exchange *exchange)
-{
-    lua_createtable(L, 0, (int)exchange->answer.header_count);
-    for (size_t i = 0; i < exchange->answer.header_count; i++) {
-        const struct transfer_header *header = &exchange->answer.headers[i];
-        lua_pushstring(L, header->name);
-        lua_pushvalue(L, -1);
-        if (lua_rawget(L, -3) == LUA_TSTRING)
-            lua_pushfstring(L, "%s, %s", lua_tostring(L, -1), header->value);
-        else
-            lua_pushstring(L, header->value);
-        lua_remove(L, -2);
-        lua_rawset(L, -3);
-    }
-    if (luaL_newmetatable(L, HEADER_METATABLE)) {
-        lua_pushcfunction(L, find_header);
-        lua_setfield(L, -2, "__index");
-    }
-    lua_setmetatable(L, -2);
 }
 
 bool exchange_is_json(const struct exchange *exchange)

@@ -82,6 +82,9 @@ bool exchange_perform(lua_State *L, struct exchange *exchange, struct failure *f
 /* [-0, +1, m] The answer's headers: lower-case names, found in any case; equal names joined by ", ". */
 void exchange_push_headers(lua_State *L, const struct exchange *exchange);
 
+/* [-0, +0, m] Gives the table on top the field `headers`, which is made when somebody looks at it: few do. */
+void exchange_attach_headers(lua_State *L, const struct exchange *exchange);
+
 /* {"bytes":, "sha256":} of the body, for the journal; NULL without one. Bodies may hold secrets, so not they. */
 const char *exchange_describe_body(struct exchange *exchange);
 

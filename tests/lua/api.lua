@@ -18,6 +18,28 @@ tap.test("reads answer decoded, then what came with it", function()
   tap.equal(#c.catalog.list_nodes(), 0) -- Go's null for an empty list
 end)
 
+tap.test("the headers of an answer are there whoever looks, and how", function()
+  local function meta() return select(2, c.catalog.list_services()) end
+  local names = {}
+  for name in pairs(meta()) do names[#names + 1] = name end
+  table.sort(names)
+  tap.equal(names, { "headers", "index", "status" })
+  local one = meta()
+  tap.equal(one.nothing, nil)
+  tap.equal(one.headers["x-consul-index"], "7")
+  tap.equal(one.headers, one.headers)
+  one.headers["X-Mine"] = "1"
+  tap.equal(rawget(one, "headers")["X-Mine"], "1")
+  local found = {}
+  for name, value in pairs(one.headers) do found[name] = value end
+  tap.equal(found["content-type"], "application/json")
+  local other = meta()
+  other.headers = "mine"
+  for name, value in pairs(other) do tap.ok(name ~= "headers" or value == "mine") end
+  tap.equal(other.headers, "mine")
+  tap.equal(getmetatable(meta()), false)
+end)
+
 tap.test("path parameters are escaped; keys keep their slashes", function()
   local id = "a/b c?d%e#é"
   c.agent.deregister_service(id)
