@@ -202,6 +202,7 @@ struct transfer *transfer_new(struct transfers *transfers, const struct transfer
     transfer->request = request;
     transfer->answer = answer;
     transfer->plain = is_plain(request);
+    transfer->closed_before = transfers->closed;
     transfer->next = transfers->active;
     transfer->link = &transfers->active;
     if (transfer->next)
@@ -219,8 +220,15 @@ static void free_headers(struct curl_slist *headers)
     curl_slist_free_all(headers);
 }
 
-/* Keeps the handle for another request, without what this one set and others would not set again. To reset a plain one
- * too would be a tenth of a request's work. */
+/* Can another request set all anew that this one left on the handle? Before 8.17 curl counts how often a kept connection
+ * was lost under a request, and only a reset clears that: after five times it would give up. */
+static bool is_reusable(const struct transfer *transfer)
+{
+    return transfer->plain && transfer->done && transfer->result == CURLE_OK && !transfer->stream &&
+           transfer->closed_before == transfer->transfers->closed;
+}
+
+/* Keeps the handle for another request. To reset a plain one too would be a tenth of a request's work. */
 static void keep_handle(struct transfers *transfers, const struct transfer *transfer)
 {
     CURL *easy = transfer->easy;
@@ -228,7 +236,7 @@ static void keep_handle(struct transfers *transfers, const struct transfer *tran
         curl_easy_cleanup(easy);
         return;
     }
-    if (transfer->plain && transfer->done && transfer->result == CURLE_OK && !transfer->stream) {
+    if (is_reusable(transfer)) {
         curl_easy_setopt(easy, CURLOPT_HTTPHEADER, NULL);
         curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, NULL);
     } else

@@ -31,6 +31,7 @@ struct transfers {
     uint64_t turn_ends;     /* of what curl does now, by uv_hrtime */
     struct watch **watches; /* by socket; NULL where there is none */
     size_t watch_count;
+    unsigned closed; /* connections, in all */
     struct transfer *active;
     CURL *spare[SPARE_HANDLES];
     unsigned spare_count;
@@ -55,6 +56,7 @@ struct transfer {
     bool connects_only; /* no answer is wanted */
     bool done;
     bool plain;                     /* its handle can be used again as it is */
+    unsigned closed_before;         /* connections, when it began */
     const char *refusal;            /* what is wrong with the answer, or NULL */
     struct transfer_stream *stream; /* whose body it is, or NULL */
     int write_error;

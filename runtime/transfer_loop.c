@@ -156,7 +156,9 @@ curl_socket_t transfers_open_socket(void *user, curlsocktype purpose, struct cur
 
 int transfers_close_socket(void *user, curl_socket_t socket)
 {
-    watch_close(user, socket);
+    struct transfers *transfers = user;
+    transfers->closed++;
+    watch_close(transfers, socket);
     return close(socket);
 }
 

@@ -128,6 +128,13 @@ tap.test("no proxy stands before this machine, whatever the environment says", f
   tap.ok(get("http://host.invalid/json").stderr:find("refused", 1, true), "for others there is the one that is not there")
 end)
 
+tap.test("a request that a kept connection lost is sent once more, however often that happens", function()
+  for _ = 1, 20 do
+    http.get(url .. "/json")
+    tap.equal(http.get(url .. "/vanish").body, "there")
+  end
+end)
+
 tap.test("a kept connection that the server ends costs nothing and is not used again", function()
   local before = server:seen().connections
   for _ = 1, 3 do

@@ -2,7 +2,7 @@
 """A server for tests, on loopback, with the port it prints: what well-behaved and hostile servers answer.
 
 Paths: /echo /headers /status/CODE /slow/SECONDS /busy/NAME/COUNT (429 COUNT times, then 200) /redirect/CODE?to=URL
-/loop /big/BYTES /short (closes in mid-body) /leave (closes after a whole answer, without saying so) /reset /garbage /spaces (no end) /json /deep /store/... (GET PUT DELETE)
+/loop /big/BYTES /short (closes in mid-body) /leave (closes after a whole answer, without saying so) /vanish (a kept connection is closed instead of an answer) /reset /garbage /spaces (no end) /json /deep /store/... (GET PUT DELETE)
 /seen (what came in, as JSON lines; the tests ask it whether a secret went somewhere) /empty404.
 /v1/... answers a little of what Consul and Nomad answer, in their words (as recorded from Consul 1.8 and Nomad 1.1).
 With --tls CERT KEY it speaks https, with --client-ca FILE it wants a client certificate. --replay=FILE answers what is in a file of recorded
@@ -57,6 +57,7 @@ class Handler(BaseHTTPRequestHandler):
         self.query = dict(urllib.parse.parse_qsl(url.query, keep_blank_values=True))
         length = int(self.headers.get("Content-Length") or 0)
         self.body = self.rfile.read(length).decode("utf-8", "surrogateescape")
+        self.kept = self.client_address in self.connections
         self.connections.add(self.client_address)
         if url.path != "/seen":
             self.seen.append({"method": self.command, "path": self.path, "body": self.body,
@@ -132,6 +133,12 @@ class Handler(BaseHTTPRequestHandler):
     def at_leave(self, _):
         self.answer(200, "left")
         self.close_connection = True
+
+    def at_vanish(self, _):
+        if self.kept:
+            self.close_connection = True
+        else:
+            self.answer(200, "there")
 
     def at_reset(self, _):
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
