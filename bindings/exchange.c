@@ -43,6 +43,8 @@ static int release(lua_State *L)
     exchange->texts = NULL;
     exchange->headers = NULL;
     exchange->text_count = exchange->header_count = 0;
+    lua_pushnil(L); /* the collector need not come again */
+    lua_setmetatable(L, 1);
     return 0;
 }
 

@@ -50,6 +50,7 @@ struct transfer {
     size_t length;      /* that the head announced, where has_length */
     bool has_head;      /* the head of the final answer is whole */
     bool has_length;    /* it said a Content-Length */
+    bool has_body;      /* a piece of it came */
     bool cut;           /* the body of an error was long enough */
     bool too_large;     /* the body passed the limit */
     bool resting;       /* its turn is over */

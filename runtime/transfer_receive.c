@@ -208,6 +208,14 @@ static size_t on_piece(struct transfer *transfer, const char *bytes, size_t leng
     return length;
 }
 
+/* Only what has a second piece may go on for ever. Short answers need not be asked for their progress at each step. */
+static void watch_progress(struct transfer *transfer)
+{
+    if (transfer->has_body)
+        curl_easy_setopt(transfer->easy, CURLOPT_NOPROGRESS, 0L);
+    transfer->has_body = true;
+}
+
 /* What a server says to an error is kept as far as anybody reads it. */
 static size_t on_error_body(struct transfer *transfer, const char *bytes, size_t length)
 {
@@ -227,6 +235,7 @@ static size_t on_body(char *bytes, size_t size, size_t count, void *user)
     const struct transfer_request *request = transfer->request;
     size_t length = size * count;
     int status = transfer->answer->status;
+    watch_progress(transfer);
     if (status >= 300 && !transfer_is_answer(request, status))
         return on_error_body(transfer, bytes, length);
     if (transfer->stream && status < 300)
@@ -272,7 +281,7 @@ void transfer_set_up_receiving(struct transfer *transfer)
     curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, on_header);
     curl_easy_setopt(easy, CURLOPT_HEADERDATA, transfer);
     curl_easy_setopt(easy, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
-    curl_easy_setopt(easy, CURLOPT_NOPROGRESS, 0L);
+    curl_easy_setopt(easy, CURLOPT_NOPROGRESS, 1L);
     curl_easy_setopt(easy, CURLOPT_XFERINFOFUNCTION, on_progress);
     curl_easy_setopt(easy, CURLOPT_XFERINFODATA, transfer);
 }
