@@ -203,8 +203,9 @@ bool remote_stat(struct host *host, const char *const *paths, size_t count, stru
     "}\n"
 
 /* Through its open descriptor: whoever may write to the folder may put a link in place of the name at any time, and what a
- * link leads to is not theirs to be given. The owner first, and only the owner may read until it has its mode; whole, synced, then renamed. What is cut short (the
- * connection was lost) is not put in place. */
+ * link leads to is not theirs to be given (nor is a device: the shell opens one that is there, noclobber or not). The owner
+ * first, and only the owner may read until it has its mode; whole, synced, then renamed. What is cut short (the connection
+ * was lost) is not put in place. */
 static const char write_script[] =
     "export LC_ALL=C; umask 077\n"
     "path=$1 mode=$2 owner=$3 group=$4 size=$5 random=$6\n" BESIDE
@@ -221,6 +222,7 @@ static const char write_script[] =
     "beside \"$target\"\n"
     "trap 'rm -f -- \"$new\"' EXIT; trap 'exit 1' HUP INT TERM PIPE\n"
     "set -C; exec 9>\"$new\" || exit 1; set +C; made=/proc/self/fd/9\n"
+    "[ -f $made ] || { echo \"write: File exists\" >&2; exit 1; }\n"
     "if [ -n \"$owner$group\" ]; then chown -- \"$owner:$group\" $made || exit 1; fi\n"
     "chmod -- \"$mode\" $made && cat >&9 || exit 1\n"
     "[ \"$(stat -L -c %s $made)\" = \"$size\" ] || { echo \"write: it came in part only\" >&2; exit 1; }\n"
@@ -270,13 +272,22 @@ bool remote_write(struct host *host, const struct host_file *file, struct failur
 
 /* ---- directories and attributes ---- */
 
+/* A new folder gets its owner and mode from within: its name may lead elsewhere at any time where somebody else may write
+ * to the folder it is in. Within is where it was made, if the folder above is that one and nothing is in it. */
 static const char directory_script[] =
     "export LC_ALL=C; umask 022\n"
-    "path=$1 mode=$2 owner=$3 random=$4\n" BESIDE "make() {\n"
+    "path=$1 mode=$2 owner=$3 random=$4\n" BESIDE "place() { stat -L -c '%d %i' -- \"$1\"; }\n"
+    "become() {\n"
+    "  cd -P -- \"$new\" || return 1\n"
+    "  if [ \"$(place ..)\" != \"$(place \"$folder\")\" ] || [ ! -O . ] || [ -n \"$(ls -A)\" ]; then\n"
+    "    echo 'mkdir: Stale file handle' >&2; return 1\n"
+    "  fi\n"
+    "  if [ -n \"$2\" ]; then chown -- \"$2\" . || return 1; fi\n"
+    "  [ \"$1\" = - ] || chmod -- \"$1\" .\n"
+    "}\n"
+    "make() {\n"
     "  beside \"$1\"; mkdir -m 0700 -- \"$new\" || return 1\n"
-    "  if { [ -z \"$3\" ] || chown -- \"$3\" \"$new\"; } && { [ \"$2\" = - ] || chmod -- \"$2\" \"$new\"; } "
-    "&&\n"
-    "     mv -nT -- \"$new\" \"$1\" && [ ! -e \"$new\" ]; then return 0; fi\n"
+    "  if (become \"$2\" \"$3\") && mv -nT -- \"$new\" \"$1\" && [ ! -e \"$new\" ]; then return 0; fi\n"
     "  rmdir -- \"$new\" && [ ! -e \"$1\" ] || echo 'mkdir: File exists' >&2\n"
     "  return 1\n"
     "}\n"
@@ -316,17 +327,26 @@ bool remote_make_directory(struct host *host, const char *path, const struct hos
 }
 
 /* Through an open descriptor where it can be had, so that it is the thing that was looked at, wherever its name leads now.
- * The owner first: changing it takes set-user-ID bits away. */
+ * Where it cannot (a FIFO, a socket, a device, a file that its owner may not read) it goes by name, from within its folder;
+ * root does so only where nobody else may put another thing there. The owner first: changing it takes set-user-ID bits
+ * away. */
 static const char attributes_script[] =
     "export LC_ALL=C\n"
     "path=$1 found=$2 mode=$3 owner=$4\n"
     "stale() { echo 'change: Stale file handle' >&2; exit 1; }\n"
+    "is_found() { [ ! -h \"$1\" ] && [ \"$(stat -c '%i %d' -- \"$1\")\" = \"$found\" ]; }\n"
     "change() {\n"
-    "  if [ -n \"$owner\" ]; then chown -- \"$owner\" \"$1\" || exit 1; fi\n"
+    "  if [ -n \"$owner\" ]; then chown $2 -- \"$owner\" \"$1\" || exit 1; fi\n"
     "  if [ \"$mode\" != - ]; then chmod -- \"$mode\" \"$1\" || exit 1; fi\n"
     "}\n"
-    "[ ! -h \"$path\" ] && [ \"$(stat -c '%i %d' -- \"$path\")\" = \"$found\" ] || stale\n"
-    "if [ ! -r \"$path\" ] || { [ ! -f \"$path\" ] && [ ! -d \"$path\" ]; }; then change \"$path\"; exit 0; "
+    "is_found \"$path\" || stale\n"
+    "if [ ! -r \"$path\" ] || { [ ! -f \"$path\" ] && [ ! -d \"$path\" ]; }; then\n"
+    "  folder=${path%\"${path##*/}\"}; cd -P -- \"${folder:-.}\" || exit 1\n"
+    "  if [ \"$(id -u)\" = 0 ] && [ -z \"$(find . -maxdepth 0 -uid 0 ! -perm /022)\" ]; then\n"
+    "    echo 'change: others may write to its folder: Operation not permitted' >&2; exit 1\n"
+    "  fi\n"
+    "  is_found \"./${path##*/}\" || stale\n"
+    "  change \"./${path##*/}\" -h; exit 0\n"
     "fi\n"
     "exec 3<\"$path\"\n"
     "[ \"$(stat -L -c '%i %d' -- /proc/self/fd/3)\" = \"$found\" ] || stale\n"

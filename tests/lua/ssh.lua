@@ -508,5 +508,20 @@ tap.test("secrets stand in no list of processes", function()
   tap.match(seen, "\n" .. #token .. "\n")
 end)
 
+tap.test("a folder's owner can have nothing else given away", function()
+  if not sshds.root then return end
+  local trap, victim, open = folder .. "/trap", folder .. "/victim", folder .. "/open"
+  -- The owner, at the worst moment: a link stands where the folder was just made.
+  host.run { "sh", "-c", 'mkdir "$1" "$2" "$3"; chmod 700 "$2"; chmod 777 "$3"; cat >"$1/mkdir"; chmod 755 "$1/mkdir"', "sh",
+    trap, victim, open, reads = true, stdin = ([[#!/bin/sh
+/bin/mkdir "$@" || exit
+for made do :; done
+mv "$made" "$made.away"; ln -s %s "$made"
+]]):format(victim) }
+  local swapped <close> = sshds.start { folder = keys, "SetEnv PATH=" .. trap .. ":/usr/bin:/bin" }
+  tap.raises("", swapped:host().file.directory, { open .. "/new", owner = "nobody", mode = "0777" })
+  tap.equal(shell('stat -c "%U %a" "$1"', victim), "root 700")
+end)
+
 host.run { "rm", "-rf", folder, reads = true }
 tap.finish()
