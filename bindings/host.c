@@ -105,6 +105,13 @@ static void take_argv(lua_State *L, int table, struct run_request *request, cons
     request->command.argv = request->argv;
 }
 
+/* What shells take as one: on another host it is a shell that sets it, and what a shell refuses would be lost or run. */
+static bool is_variable(const char *name, size_t length)
+{
+    static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_0123456789";
+    return length && strspn(name, letters) == length && !(*name >= '0' && *name <= '9');
+}
+
 static void take_environment(lua_State *L, int table, struct run_request *request, const char *op)
 {
     if (lua_getfield(L, table, "env") == LUA_TNIL) {
@@ -122,8 +129,13 @@ static void take_environment(lua_State *L, int table, struct run_request *reques
         const char *value = secret_or_text(L, -1, op, &length, NULL);
         if (lua_type(L, -2) != LUA_TSTRING)
             failure_error(L, "usage", op, "env= is a table NAME = value");
+        size_t name_length;
+        const char *name = lua_tolstring(L, -2, &name_length);
+        if (!is_variable(name, name_length))
+            failure_error(L, "usage", op,
+                          "env= has \"%s\", which is no name of a variable: letters, digits and _", name);
         struct buffer entry = {0};
-        buffer_format(&entry, "%s=", lua_tostring(L, -2));
+        buffer_format(&entry, "%s=", name);
         buffer_append(&entry, value, length);
         request->environment[count++] = entry.bytes;
     }

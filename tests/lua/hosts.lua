@@ -57,6 +57,9 @@ suite["environment and folder"] = function(h)
   local result = h.run { "sh", "-c", 'printf "%s|%s|" "$A" "$B"; pwd', env = { A = "it's\n\"$x\"", B = "" }, cwd = "/usr",
     reads = true }
   tap.equal(result.stdout, "it's\n\"$x\"||/usr\n")
+  for _, name in ipairs { "A-B", "1A", "", "A\0", "A$(id)", "A=B" } do
+    tap.raises("usage", h.run, { "true", env = { [name] = "x" }, reads = true })
+  end
   tap.equal(h.run { "sh", "-c", 'cat; printf "%s" "$A"', env = { A = "2" }, stdin = "1", reads = true }.stdout, "12")
 end
 

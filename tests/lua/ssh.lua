@@ -78,7 +78,7 @@ tap.test("arguments of any length, names of variables that are none", function()
       tap.equal(#h.run { "printf", "%s", ("x"):rep(size << 10), reads = true }.stdout, size << 10)
     end
     local trace = folder .. "/trace"
-    h.run { "true", env = { ["A$(touch " .. trace .. ")"] = "x" }, reads = true }
+    tap.raises("usage", h.run, { "true", env = { ["A$(touch " .. trace .. ")"] = "x" }, reads = true })
     tap.equal(file.exists(trace), false)
   end
   tap.raises("usage", host, "h$(id)")
