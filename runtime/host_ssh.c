@@ -44,11 +44,23 @@ static struct ssh_session *connect_now(struct remote_host *remote, struct failur
         remote_use_openssh(remote, why);
         return NULL;
     }
+    if (remote->settings.revoked) {
+        failure_set(
+            failure, "invalid", "connect",
+            "%s: the SSH configuration has RevokedHostKeys (%s), which the transport \"ssh\" does not read",
+            remote->host.name, remote->settings.revoked);
+        failure_hint(failure, "use transport = \"openssh\" (--transport openssh), which does");
+        return NULL;
+    }
     if (!remote_jump_host(remote, &jump, failure))
         return NULL;
     if (jump && !(journey.via = host_ssh_session(jump, false, failure))) {
         if (jump->host.operations == &host_openssh_operations && !journey.stays)
             remote_use_openssh(remote, "its jump host");
+        else if (jump->host.operations == &host_openssh_operations)
+            failure_set(failure, "failed", "connect",
+                        "%s: its jump host %s is reached by transport = \"openssh\" only", remote->host.name,
+                        jump->host.name);
         return NULL;
     }
     if (journey.via)

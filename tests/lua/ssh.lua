@@ -264,6 +264,19 @@ tap.test("a host that has an RSA key only, and one with a certificate", function
     { "true", reads = true })
 end)
 
+tap.test("RevokedHostKeys: by ssh, or not at all", function()
+  local lines = ("  IdentityFile %s/id_ed25519\n  RevokedHostKeys "):format(keys)
+  local path = note(public "host_ecdsa" .. "\n" .. public "host_rsa" .. "\n")
+  local done = through(lines .. path .. "\n")
+  tap.equal({ done.code, done.stdout }, { 0, "here\n" }, done.stderr)
+  tap.match(done.stderr, "there: through the ssh program, because of RevokedHostKeys")
+  local stays = through(lines .. path .. "\n", nil, { "--transport", "ssh" })
+  tap.equal(stays.code, 1)
+  tap.match(stays.stderr, "has RevokedHostKeys .*transport = \"openssh\"")
+  local all = note(public "host_ed25519" .. "\n" .. public "host_ecdsa" .. "\n" .. public "host_rsa" .. "\n")
+  tap.equal(through(lines .. all .. "\n").code, 1)
+end)
+
 tap.test("openssh: host keys and keys are refused as with libssh2", function()
   local h = function(changes) changes.transport = "openssh" return sshd:host(changes) end
   local print = shell("ssh-keygen -lf " .. keys .. "/host_ed25519.pub"):match("SHA256:%S+")
