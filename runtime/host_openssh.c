@@ -23,7 +23,7 @@
 #define EXECS_MOST    8  /* of sshd's ten (MaxSessions): the master's own is one */
 #define REFUSALS_MOST 14 /* of a session, 20 ms to 2.6 s apart */
 #define ALIVE_S       5  /* ServerAliveInterval */
-#define ARGS_MOST     24 /* of our own, beside the settings' */
+#define ARGS_MOST     28 /* of our own, beside the settings' */
 
 /* A connection to an address behind the host: one process. */
 struct tunnel {
@@ -36,6 +36,8 @@ struct openssh_master {
     struct process_stream *stream; /* the master's output; NULL when it is not there */
     int input;                     /* our end of its standard input */
     bool lost;                     /* a command found it gone */
+    unsigned
+        generation; /* how many there were: what a command of a former one finds says nothing of this one */
     char folder[40];
     char socket[64];
     struct door door; /* commands at a time */
@@ -52,6 +54,7 @@ static const char **make_argv(const struct remote_host *remote, const char *cons
     size_t count = 0;
     while (*before)
         argv[count++] = *before++;
+    argv[count++] = "-oRemoteCommand=none"; /* the configuration's, which would exclude ours */
     for (size_t i = 0; i < settings->arguments.count; i++)
         argv[count++] = settings->arguments.items[i];
     argv[count++] = "--";
@@ -60,9 +63,12 @@ static const char **make_argv(const struct remote_host *remote, const char *cons
     return argv;
 }
 
-/* Through the master's socket only: where it is gone, no connection of its own is made. */
+/* Through the master's socket only: where it is gone, no connection of its own is made, and ssh says so by NO_MASTER: then
+ * nothing of the command has come to the host. */
+#define NO_MASTER "moonbook-no-master"
 #define THROUGH_MASTER(socket)                                                                               \
-    "-S", socket, "-oControlMaster=no", "-oProxyCommand=exec false", "-oBatchMode=yes", "-oLogLevel=ERROR",  \
+    "-S", socket, "-oControlMaster=no", "-oControlPersist=no",                                               \
+        "-oProxyCommand=sh -c 'echo " NO_MASTER " >&2; exit 1'", "-oBatchMode=yes", "-oLogLevel=ERROR",      \
         "-oClearAllForwardings=yes", "-T"
 
 /* ---- the master ---- */
@@ -230,6 +236,7 @@ static bool start_master(struct remote_host *remote, bool *full, struct failure 
     struct openssh_master *master = remote->master;
     int ends[2];
     *full = false;
+    master->generation++;
     if (pipe2(ends, O_CLOEXEC) != 0)
         return failure_set(failure, "failed", "connect", "no more descriptors");
     master->input = ends[1];
@@ -322,11 +329,12 @@ static void end_remotely(struct remote_host *remote, const struct remote_progres
     remote_line_free(&kill);
 }
 
-/* 255 without a mark of the end is ssh's own: the connection is gone. */
-static bool say_lost(struct remote_host *remote, const struct host_command *command,
+/* 255 without a mark of the end is ssh's own: the connection is gone that was there when the command began. */
+static bool say_lost(struct remote_host *remote, unsigned generation, const struct host_command *command,
                      const struct remote_progress *progress, struct failure *failure)
 {
-    remote->master->lost = true;
+    if (generation == remote->master->generation)
+        remote->master->lost = true;
     failure_set(failure, "unreachable", command->argv[0], "the connection to %s was lost", remote->host.name);
     if (progress->began)
         failure_hint(failure, "%s may have gone on or not: see whether the host is up, then run it again",
@@ -349,12 +357,18 @@ static bool is_refused(const struct process_result *result)
            strstr(result->error.bytes, "open refused by peer");
 }
 
+static bool had_no_master(const struct process_result *result)
+{
+    return result->status == 255 && !result->output.length && strstr(buffer_text(&result->error), NO_MASTER);
+}
+
 static bool run_command(struct remote_host *remote, const struct remote_sudo *sudo,
                         const struct host_command *command, struct process_result *result,
                         struct failure *failure)
 {
     struct remote_line line;
     struct remote_progress progress = {0};
+    unsigned generation = remote->master->generation;
     remote_line_make(command, REMOTE_WAIT, sudo, &line);
     bool ran;
     for (int tries = 0;; tries++) {
@@ -369,7 +383,7 @@ static bool run_command(struct remote_host *remote, const struct remote_sudo *su
         rename_failure(command, failure);
         end_remotely(remote, &progress);
     } else if (!progress.ended && result->status == 255) {
-        ran = say_lost(remote, command, &progress, failure);
+        ran = say_lost(remote, generation, command, &progress, failure);
     } else {
         ran = remote_command_started(remote->host.name, command, &progress, result, sudo, failure);
     }
@@ -391,13 +405,29 @@ static bool probe(struct remote_host *remote, struct failure *failure)
     return done;
 }
 
+/* Nobody else reads its output once it was probed. */
+static bool is_there(struct remote_host *remote)
+{
+    struct openssh_master *master = remote->master;
+    struct buffer line = {0};
+    struct failure ignored;
+    int got = 1;
+    if (!master || !master->stream || master->lost || !remote->probed)
+        return false;
+    while (got == 1)
+        got = process_read_line(master->stream, &line, 0, &ignored);
+    buffer_free(&line);
+    master->lost = got == 0; /* it ended while nothing was asked of it */
+    return !master->lost;
+}
+
 /* The master, made where there is none. */
 static bool connected(struct remote_host *remote, struct failure *failure)
 {
     struct runtime *runtime = remote->host.runtime;
     if (!fiber_may_wait(runtime))
         return fiber_wait_failure(failure, WAIT_REFUSED, "connect", 0);
-    if (remote->master && remote->master->stream && !remote->master->lost && remote->probed)
+    if (is_there(remote))
         return true;
     enum wait_outcome outcome = fiber_lock(runtime, &remote->connecting);
     if (outcome != WAIT_WOKEN)
@@ -419,19 +449,32 @@ static bool connected(struct remote_host *remote, struct failure *failure)
     return done;
 }
 
-static bool openssh_run(struct host *host, const struct host_command *command, struct process_result *result,
-                        struct failure *failure)
+static bool run_once(struct remote_host *remote, const struct host_command *command,
+                     struct process_result *result, struct failure *failure)
 {
-    struct remote_host *remote = (struct remote_host *)host;
+    struct runtime *runtime = remote->host.runtime;
     *result = (struct process_result){.status = -1};
     if (!connected(remote, failure))
         return false;
-    enum wait_outcome outcome = door_enter(host->runtime, &remote->master->door, EXECS_MOST);
+    enum wait_outcome outcome = door_enter(runtime, &remote->master->door, EXECS_MOST);
     if (outcome != WAIT_WOKEN)
         return fiber_wait_failure(failure, outcome, command->argv[0], 0);
     bool ran = run_command(remote, &remote->sudo, command, result, failure);
     door_leave(&remote->master->door);
     return ran;
+}
+
+/* Once more where the master ended unnoticed: the command has not begun anywhere. */
+static bool openssh_run(struct host *host, const struct host_command *command, struct process_result *result,
+                        struct failure *failure)
+{
+    struct remote_host *remote = (struct remote_host *)host;
+    if (run_once(remote, command, result, failure))
+        return true;
+    if (!had_no_master(result))
+        return false;
+    process_result_free(result);
+    return run_once(remote, command, result, failure);
 }
 
 /* ---- streams ---- */
@@ -463,6 +506,7 @@ static bool await_begin(struct remote_host *remote, struct openssh_stream *strea
 {
     struct buffer line = {0}, output = {0};
     struct remote_progress progress = {0};
+    unsigned generation = remote->master->generation;
     int got;
     while ((got = process_read_line(stream->child, &line, PROBE_MS, failure)) == 1) {
         buffer_format(&output, "%s\n", buffer_text(&line));
@@ -473,7 +517,7 @@ static bool await_begin(struct remote_host *remote, struct openssh_stream *strea
     bool done = got == 1 &&
                 remote_command_started(remote->host.name, command, &progress, &said, &remote->sudo, failure);
     if (got == 0)
-        say_lost(remote, command, &progress, failure);
+        say_lost(remote, generation, command, &progress, failure);
     buffer_free(&line);
     buffer_free(&output);
     return done;

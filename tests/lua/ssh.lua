@@ -305,6 +305,26 @@ tap.test("openssh: sshd is killed in the middle of a command, the next one conne
   works(h)
 end)
 
+tap.test("openssh: a connection that ended while nothing was asked of it is made anew", function()
+  local mortal <close> = sshds.start { folder = keys }
+  local h = mortal:host { transport = "openssh" }
+  local master = "pgrep -f '^ssh -M .*-p " .. mortal.port .. "'"
+  works(h)
+  -- Unseen: no turn of the loop is between. A stopped sshd is not waited for: the master itself is killed.
+  os.execute("p=$(" .. master .. ") && kill -KILL $p && " ..
+    "while [ -d /proc/$p ] && ! grep -q '^State:.Z' /proc/$p/status; do :; done")
+  works(h)
+  shell("kill -KILL $(" .. master .. ")") -- seen
+  wait { function() return shell(master .. " || true") == "" end, timeout = "10s", every = "20ms", what = "it has ended" }
+  works(h)
+end)
+
+tap.test("openssh: a RemoteCommand of the configuration does not stand in the way", function()
+  local done = through("  IdentityFile " .. keys .. "/id_ed25519\n  RemoteCommand echo there\n", nil,
+    { "--transport", "openssh" })
+  tap.equal({ done.code, done.stdout }, { 0, "here\n" }, done.stderr)
+end)
+
 tap.test("openssh: nothing of it is left when the program is killed", function()
   local own <close> = sshds.start { folder = keys }
   local chunk = ([[local h = host(json.decode %q) h.run{"true", reads = true} os.execute("kill -KILL $PPID")]]):format(
