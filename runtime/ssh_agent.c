@@ -166,6 +166,8 @@ static void on_written(uv_write_t *write, int status)
 static bool exchange(struct ssh_agent *agent, const struct buffer *body, int wanted, uint64_t until,
                      struct reader *reader, struct failure *failure)
 {
+    if (agent->closed)
+        return failure_set(failure, "failed", "ssh-agent", "its connection is closed");
     struct request *request = allocate_zeroed(1, sizeof *request);
     put_string(&request->bytes, (const unsigned char *)body->bytes, body->length);
     request->write.data = request;
@@ -185,8 +187,10 @@ static bool exchange(struct ssh_agent *agent, const struct buffer *body, int wan
         }
         if (agent->closed)
             return failure_set(failure, "failed", "ssh-agent", "it closed the connection");
-        if (!pause_until(agent, until, failure))
+        if (!pause_until(agent, until, failure)) {
+            agent->closed = true; /* what still comes would pass for the answer to the next request */
             return false;
+        }
     }
 }
 

@@ -396,8 +396,10 @@ struct ssh_session *ssh_connect(struct ssh_journey *journey, struct failure *fai
     struct ssh_known_keys keys = {0};
     struct ssh_session *session = NULL;
     uint64_t pause = SSH_FIRST_PAUSE;
-    if (!ssh_known_keys_read(journey->runtime, journey->settings, &keys, failure))
+    if (!ssh_known_keys_read(journey->runtime, journey->settings, &keys, failure)) {
+        ssh_known_keys_free(&keys); /* those of the files before the one that cannot be read */
         return NULL;
+    }
     for (int tries = 0; tries < SSH_TRIES_MOST; tries++, pause *= 2) {
         bool full = false;
         enum wait_outcome outcome = door_enter(journey->runtime, journey->door, SSH_LOGINS_MOST);

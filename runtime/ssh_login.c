@@ -5,6 +5,7 @@
 #include "ssh_agent.h"
 #include "ssh_identity.h"
 #include "terminal.h"
+#include "utf8.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -195,15 +196,20 @@ static int try_file(struct login *login, const struct ssh_identity *identity, co
     struct buffer public = {0};
     buffer_format(&public, "%s.pub", identity->path);
     struct key_work work = {login, identity->has_public ? buffer_text(&public) : NULL, identity->path,
-                            passphrase, 0};
+                            passphrase, LIBSSH2_ERROR_FILE};
     do {
         if (!passphrase) {
             key_work(&work);
             continue;
         }
         ssh_session_set_apart(login->session, true);
-        fiber_offload(login->runtime, key_work, &work);
+        bool worked = fiber_offload(login->runtime, key_work, &work);
         ssh_session_set_apart(login->session, false);
+        if (!worked) {
+            login->stopped = true;
+            work.code = LIBSSH2_ERROR_FILE;
+            failure_set(login->failure, "failed", "log in", "%s cannot be opened now", identity->path);
+        }
     } while (again(login, work.code));
     buffer_free(&public);
     return work.code;
@@ -350,6 +356,7 @@ static void answer_prompts(const char *name, int name_length, const char *instru
         buffer_format(&question, "%s@%s: %.*s%s%.*s", login_name(login), login->settings->name,
                       instruction_length, instruction_length ? instruction : "",
                       instruction_length ? "\n" : "", (int)prompts[i].length, prompts[i].text);
+        utf8_disarm(question.bytes, question.length); /* it is the host's word until that is let in */
         bool asked =
             !login->stopped && (prompts[i].echo ? terminal_ask(login->runtime, buffer_text(&question), true,
                                                                &answer, login->failure)
