@@ -417,20 +417,49 @@ static bool has_ticket(void)
     return (cache && *cache) || access(path, R_OK) == 0;
 }
 
-static bool try_all(struct login *login, const char *methods)
+/* What the host takes now: after a key that is only the first of several things it wants, another list than before. */
+static char *list_methods(struct login *login)
+{
+    const char *list;
+    do
+        list = libssh2_userauth_list(login->libssh2, login_name(login), login_length(login));
+    while (!list && again(login, libssh2_session_last_errno(login->libssh2)));
+    return list ? copy_text(list) : NULL;
+}
+
+static bool asks_person(const struct login *login, const char *methods)
+{
+    return (login->settings->keyboard && strstr(methods, "keyboard-interactive")) ||
+           (login->settings->password && strstr(methods, "password"));
+}
+
+static bool ask_person(struct login *login, const char *methods)
 {
     const struct ssh_settings *settings = login->settings;
-    bool person = terminal_present();
-    if (settings->public_key && strstr(methods, "publickey") && (try_agent(login) || try_files(login)))
+    if (settings->keyboard && strstr(methods, "keyboard-interactive") && try_keyboard(login))
         return true;
-    if (settings->kerberos && strstr(methods, "gssapi") && has_ticket())
+    return !login->stopped && settings->password && strstr(methods, "password") && try_password(login);
+}
+
+static bool try_all(struct login *login, char **methods)
+{
+    const struct ssh_settings *settings = login->settings;
+    bool keys = settings->public_key && strstr(*methods, "publickey");
+    if (keys && (try_agent(login) || try_files(login)))
+        return true;
+    if (settings->kerberos && strstr(*methods, "gssapi") && has_ticket())
         note(login->elsewhere, "%s%s", "Kerberos", "");
     if (login->stopped || (login->elsewhere->length && !login->stays))
         return false; /* ssh is tried before a person is asked */
-    if (person && settings->keyboard && strstr(methods, "keyboard-interactive") && try_keyboard(login))
-        return true;
-    return !login->stopped && person && settings->password && strstr(methods, "password") &&
-           try_password(login);
+    if (!terminal_present())
+        return false;
+    /* Asking for the list counts as a try: only where there is nothing else to do. */
+    char *now = keys && !asks_person(login, *methods) ? list_methods(login) : NULL;
+    if (now) {
+        free(*methods);
+        *methods = now;
+    }
+    return !login->stopped && ask_person(login, *methods);
 }
 
 static void describe_refusal(struct login *login, const char *methods)
@@ -462,21 +491,17 @@ bool ssh_login(struct runtime *runtime, struct ssh_session *session, const struc
                           .failure = failure,
                           .elsewhere = elsewhere,
                           .stays = stays};
-    const char *list;
-    do
-        list = libssh2_userauth_list(login.libssh2, settings->user, login_length(&login));
-    while (!list && again(&login, libssh2_session_last_errno(login.libssh2)));
-    if (!list && libssh2_userauth_authenticated(login.libssh2))
+    char *methods = list_methods(&login);
+    if (!methods && libssh2_userauth_authenticated(login.libssh2))
         return true;
     if (login.stopped)
         return false;
-    if (!list)
+    if (!methods)
         return failure_set(failure, "unreachable", "log in", "%s: %s", settings->name, last_error(&login));
-    char *methods = copy_text(list);
     login.identities = allocate_zeroed(settings->identities.count + 1, sizeof *login.identities);
     for (size_t i = 0; i < settings->identities.count; i++)
         ssh_identity_look(runtime, settings->identities.items[i], &login.identities[i]);
-    bool done = try_all(&login, methods);
+    bool done = try_all(&login, &methods);
     if (!done && !login.stopped)
         describe_refusal(&login, methods);
     for (size_t i = 0; i < settings->identities.count; i++)

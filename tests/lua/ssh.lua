@@ -186,6 +186,28 @@ exit 6
   end
 end)
 
+tap.test("a host that wants a key and then a password", function()
+  if not sshds.root then return end
+  local door <close> = sshds.start { folder = keys, "PasswordAuthentication yes", "AuthenticationMethods publickey,password" }
+  local spec = door:spec { user = "tester", transport = "ssh" }
+  local script = note(([[
+set timeout 30
+spawn %s -e {print(host(json.decode %q).run{'id', '-un', reads = true}.stdout)}
+expect {
+  -re {tester@127.0.0.1.*assword: } { send "open sesame\r" }
+  timeout { exit 3 }
+}
+expect {
+  -re "\r\ntester\r\n" { exit 0 }
+  timeout { exit 4 }
+}
+exit 5
+]]):format(os.getenv "MOONBOOK" or "build/moonbook", json.encode(spec)))
+  local result = host.run { "expect", script, reads = true, ok = true }
+  tap.equal(result.code, 0, result.stdout)
+  tap.raises("permission", door:host { user = "tester", transport = "ssh" }.run, { "true", reads = true })
+end)
+
 tap.test("keys of the agent, and only those that are named", function()
   local agent = shell("ssh-agent -a " .. folder .. "/agent | sed -n 's/.*AGENT_PID=\\([0-9]*\\);.*/\\1/p'")
   local add = "SSH_AUTH_SOCK=" .. folder .. "/agent ssh-add -q "
