@@ -42,7 +42,8 @@ function M.start(options)
   local folder = options.folder or host.run { "mktemp", "-d", reads = true }.stdout:gsub("%s+$", "")
   local command = { "tests/ssh/daemon", folder, reads = true, timeout = "60s" }
   for _, line in ipairs(options) do command[#command + 1] = line end
-  command.env = { PORT = tostring(options.port or ""), ADDRESS = options.address, HOST_KEYS = options.host_keys }
+  command.env = { PORT = tostring(options.port or ""), ADDRESS = options.address, HOST_KEYS = options.host_keys,
+    WITH_PARENT = "1" }
   local answer = host.run(command)
   local process, port = answer.stdout:match("(%d+)%s+(%d+)")
   assert(port, "sshd did not start: " .. answer.stderr)

@@ -347,6 +347,15 @@ tap.test("openssh: a RemoteCommand of the configuration does not stand in the wa
   tap.equal({ done.code, done.stdout }, { 0, "here\n" }, done.stderr)
 end)
 
+tap.test("an sshd of a test that is killed ends too", function()
+  local chunk = ([[package.path = "tests/lib/?.lua" os.execute("echo " .. require "sshd".start { folder = %q }.process ..
+    " >%s/left; kill -KILL $PPID")]]):format(keys, folder)
+  host.run { os.getenv "MOONBOOK" or "build/moonbook", "-e", chunk, reads = true, ok = true }
+  local process = file.read(folder .. "/left"):match "%d+"
+  wait { function() return not shell('ps -o stat= -p "$1" || true', process):find "^[^Z]" end, timeout = "15s", every = "100ms",
+    what = "it has ended" }
+end)
+
 tap.test("openssh: nothing of it is left when the program is killed", function()
   local own <close> = sshds.start { folder = keys }
   local chunk = ([[local h = host(json.decode %q) h.run{"true", reads = true} os.execute("kill -KILL $PPID")]]):format(
