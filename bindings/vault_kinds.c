@@ -8,6 +8,7 @@
 
 #include "converge.h"
 #include "overlay.h"
+#include "quantity.h"
 #include "report.h"
 #include "secret.h"
 #include "unknown.h"
@@ -551,6 +552,22 @@ static void refuse_other_mount(struct convergence *c)
     }
 }
 
+/* [-0, +0, v] A check must not predict what the server will refuse. */
+static void refuse_durations(struct convergence *c)
+{
+    lua_State *L = c->L;
+    for (lua_pushnil(L); lua_next(L, c->wanted); lua_pop(L, 1)) {
+        int64_t ms;
+        if (lua_type(L, -2) != LUA_TSTRING || lua_type(L, -1) != LUA_TSTRING ||
+            fields_type(&c->fields, lua_tostring(L, -2)) != FIELD_SECONDS || lua_rawlen(L, -1) == 0)
+            continue;
+        if (!duration_parse(lua_tostring(L, -1), &ms) || ms % 1000 != 0)
+            converge_refuse(c, "give seconds, or a text such as \"90s\", \"1h30m\", \"7d\"",
+                            "%s: \"%s\" is no duration of whole seconds", lua_tostring(L, -2),
+                            lua_tostring(L, -1));
+    }
+}
+
 /* [-0, +0, v] */
 static void settle_types(struct convergence *c)
 {
@@ -563,6 +580,7 @@ static void settle_types(struct convergence *c)
         return;
     buffer_append_text(&c->types, PLAIN_TYPES);
     c->fields.types = buffer_text(&c->types);
+    refuse_durations(c);
 }
 
 /* --- writing ----------------------------------------------------------------------------------------------------------------------- */
