@@ -411,7 +411,9 @@ static bool needs_types(struct convergence *c)
         bool duration = strspn(text, "0123456789.smhdw") == strlen(text) && strpbrk(text, "smhdw");
         lua_pushvalue(L, -2);
         int type = lua_rawget(L, c->found);
-        needs = type == LUA_TNIL || (duration && type != LUA_TNUMBER && type != LUA_TSTRING);
+        bool word = text[strspn(text, "0123456789")] != '\0' && !duration;
+        needs = type == LUA_TNIL || (duration && type != LUA_TNUMBER && type != LUA_TSTRING) ||
+                (word && type == LUA_TNUMBER);
         lua_pop(L, 1);
     }
     return needs;

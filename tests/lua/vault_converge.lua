@@ -126,6 +126,7 @@ tap.test("wrong data is refused before anything is written", function()
   end
   refused('Vault knows no field "orphn" there', "did you mean orphan", "auth/token/roles/x", { orphn = true })
   refused('token_period: "tomorrow" is no duration', "7d", "auth/token/roles/x", { token_period = "tomorrow" })
+  refused('token_period: "tomorrow" is no duration', "7d", "auth/token/roles/lower", { token_period = "tomorrow" })
   refused('token_period: "1500ms" is no duration of whole seconds', nil, "auth/token/roles/x", { token_period = "1500ms" })
   refused("secret/ is a KV engine of version 2", "secret/data/ci", "secret/ci", { a = 1 })
   refused("fields are below data", "{data = {...}}", "secret/data/ci", { a = 1 })
