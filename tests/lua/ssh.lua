@@ -322,7 +322,7 @@ tap.test("openssh: sshd is killed in the middle of a command, the next one conne
   local mortal <close> = sshds.start { folder = keys }
   local h = mortal:host { transport = "openssh" }
   local err = tap.raises("unreachable", h.run,
-    { "sh", "-c", "kill -KILL $(ps -o ppid= $(ps -o ppid= $$)); sleep 60", reads = true, timeout = "30s" })
+    { "sh", "-c", "kill -KILL $(ps -o ppid= $(ps -o ppid= $$)); sleep 3", reads = true, timeout = "30s" })
   tap.match(err, "connection to 127.0.0.1:?%d* was lost")
   works(h)
 end)
@@ -475,7 +475,7 @@ end)
 tap.test("sshd is killed in the middle of a command", function()
   local mortal <close> = sshds.start { folder = keys }
   local h = mortal:host()
-  local err = tap.raises("unreachable", h.run, { "sh", "-c", "kill -KILL $1 $(ps -o ppid= $$); sleep 60", "sh",
+  local err = tap.raises("unreachable", h.run, { "sh", "-c", "kill -KILL $1 $(ps -o ppid= $$); sleep 3", "sh",
     mortal.process, reads = true })
   tap.match(err, "connection to 127.0.0.1 was lost: the host closed it")
   tap.match(tap.raises("unreachable", h.run, { "true", reads = true }), "connection refused")
@@ -485,7 +485,7 @@ tap.test("a command whose connection is lost says so, and the next one connects 
   local mortal <close> = sshds.start { folder = keys }
   local h = mortal:host()
   local err = tap.raises("unreachable", h.run,
-    { "sh", "-c", "kill -KILL $(ps -o ppid= $$); sleep 60", reads = true, timeout = "30s" })
+    { "sh", "-c", "kill -KILL $(ps -o ppid= $$); sleep 3", reads = true, timeout = "30s" })
   tap.match(err, "connection to 127.0.0.1:?%d* was lost")
   works(h)
 end)
