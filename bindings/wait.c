@@ -1,6 +1,7 @@
 /* Lua functions that wait: wait{} for a condition, sleep, parallel. */
 #include "binding.h"
 #include "fiber.h"
+#include "group.h"
 #include "report.h"
 #include "unknown.h"
 
@@ -101,88 +102,31 @@ static int wait_sleep(lua_State *L)
 
 /* ---- parallel ---- */
 
-/* The fibers of one call, on the heap: a fiber that ends by an error must not lose the others. */
-struct group {
-    struct fiber **fibers; /* NULL once joined */
-    size_t count, started, ended;
-};
-
-static int group_gc(lua_State *L)
-{
-    struct group *group = lua_touserdata(L, 1);
-    free(group->fibers);
-    group->fibers = NULL;
-    return 0;
-}
-
-/* Ends all that still run: whatever ended the call, no fiber outlives it. */
-static int group_close(lua_State *L)
-{
-    struct group *group = lua_touserdata(L, 1);
-    for (size_t i = 0; i < group->started; i++)
-        if (group->fibers[i] && !fiber_ended(group->fibers[i]))
-            fiber_cancel(group->fibers[i]);
-    for (size_t i = 0; i < group->started; i++) {
-        struct fiber *fiber = group->fibers[i];
-        group->fibers[i] = NULL;
-        if (fiber)
-            fiber_join(L, fiber, NULL);
-        lua_settop(L, 1);
-    }
-    return 0;
-}
-
-/* [-0, +1, m] */
-static struct group *push_group(lua_State *L, size_t count)
-{
-    struct group *group = lua_newuserdatauv(L, sizeof *group, 0);
-    memset(group, 0, sizeof *group);
-    if (luaL_newmetatable(L, "moonbook.parallel")) {
-        lua_pushcfunction(L, group_gc);
-        lua_setfield(L, -2, "__gc");
-        lua_pushcfunction(L, group_close);
-        lua_setfield(L, -2, "__close");
-    }
-    lua_setmetatable(L, -2);
-    group->fibers = allocate_zeroed(count, sizeof *group->fibers);
-    group->count = count;
-    lua_toclose(L, -1);
-    return group;
-}
-
 /* Starts the next: parallel{f, g} calls each, parallel(list, f) calls f(item, index). */
 static void start_next(lua_State *L, struct group *group)
 {
-    lua_Integer index = (lua_Integer)group->started + 1;
+    lua_Integer index = (lua_Integer)group_started(group) + 1;
     bool each = lua_isfunction(L, 2);
     if (each)
         lua_pushvalue(L, 2);
     lua_geti(L, 1, index);
     if (each)
         lua_pushinteger(L, index);
-    group->fibers[index - 1] = fiber_start(L, each ? 2 : 0);
-    group->started++;
-    fiber_watch(group->fibers[index - 1]);
+    group_start(L, group, each ? 2 : 0);
 }
 
-/* Joins those that ended and keeps their first results; stops at one that failed. Its index, or -1. */
-static long collect_ended(lua_State *L, struct group *group, int results)
+/* [-0, +(0|1), -] Joins those that ended and keeps their first results. False, and its error on top, at one that failed. */
+static bool collect_ended(lua_State *L, struct group *group, int results)
 {
-    for (size_t i = 0; i < group->started; i++) {
-        if (!group->fibers[i] || !fiber_ended(group->fibers[i]))
-            continue;
-        if (fiber_failed(group->fibers[i]))
-            return (long)i;
+    for (size_t i; (i = group_ended(group)) != GROUP_NONE;) {
         int values = 0;
-        struct fiber *fiber = group->fibers[i];
-        group->fibers[i] = NULL;
-        group->ended++;
-        fiber_join(L, fiber, &values);
+        if (!group_join(L, group, i, &values))
+            return false;
         lua_settop(L, results + (values > 0));
         if (values)
             lua_rawseti(L, results, (lua_Integer)i + 1);
     }
-    return -1;
+    return true;
 }
 
 /* The first error ends the others and is raised when all of them are gone. */
@@ -205,24 +149,21 @@ static int parallel(lua_State *L)
         luaL_argcheck(L, lua_geti(L, 1, (lua_Integer)i) == LUA_TFUNCTION, 1, "a list of functions is needed");
         lua_pop(L, 1);
     }
-    struct group *group = push_group(L, count);
+    struct group *group = group_push(L, count);
     lua_createtable(L, (int)count, 0);
     int results = lua_gettop(L);
     size_t window = limit > 0 ? (size_t)limit : count;
-    while (group->ended < count) {
-        while (group->started < count && group->started - group->ended < window)
+    while (group_started(group) < count || group_running(group) > 0) {
+        while (group_started(group) < count && group_running(group) < window)
             start_next(L, group);
         enum wait_outcome outcome = fiber_suspend(runtime, FIBER_NO_TIMEOUT);
-        long failed = collect_ended(L, group, results);
-        if (failed < 0 && outcome != WAIT_CANCELLED && outcome != WAIT_REFUSED)
-            continue;
+        if (!collect_ended(L, group, results))
+            return lua_error(L);
         struct failure failure;
-        if (failed < 0 && !fiber_wait_failure(&failure, outcome, "parallel", 0))
+        if (outcome == WAIT_CANCELLED || outcome == WAIT_REFUSED) {
+            fiber_wait_failure(&failure, outcome, "parallel", 0);
             failure_raise(L, &failure);
-        struct fiber *fiber = group->fibers[failed];
-        group->fibers[failed] = NULL;
-        fiber_join(L, fiber, NULL);
-        return lua_error(L);
+        }
     }
     return 1;
 }
