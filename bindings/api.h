@@ -334,6 +334,10 @@ extern const struct api_product consul_product, nomad_product, vault_product;
 
 int consul_version(lua_State *L);
 int nomad_version(lua_State *L);
+
+/* Sources of the inventory: [-1, +1, v]. */
+int consul_hosts(lua_State *L);
+int nomad_hosts(lua_State *L);
 int vault_version(lua_State *L);
 
 #endif

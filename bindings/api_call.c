@@ -664,7 +664,8 @@ static int perform_change(struct call *call, const char *path)
     buffer_format(&target, "%s %s%s", call->row->method, path, query ? query : "");
     struct change change = {.kind = exchange_copy(call->exchange, call->op),
                             .target = exchange_copy(call->exchange, buffer_text(&target)),
-                            .after = exchange_describe_body(call->exchange)};
+                            .after = exchange_describe_body(call->exchange),
+                            .elsewhere = true};
     buffer_free(&target);
     look_before(call, path, &change);
     enum change_decision decision = change_begin(L, &change);

@@ -3,24 +3,32 @@
 
 #include "api.h"
 #include "binding.h"
+#include "host_value.h"
+#include "inventory.h"
 #include "reference.h"
 
 #include <string.h>
 
-extern const struct binding_module apt_module, consul_module, duration_module, file_module, guard_module,
-    host_module, http_module, json_module, nomad_module, secret_module, size_module, step_module,
-    systemd_module, vault_module, wait_module;
+extern const struct binding_module apt_module, consul_module, duration_module, file_module, fleet_module,
+    guard_module, host_module, http_module, json_module, nomad_module, secret_module, size_module,
+    step_module, systemd_module, vault_module, wait_module;
 
 static const struct binding_module *const modules[] = {
-    &guard_module,   &step_module,  &wait_module,  &host_module,   &file_module,     &apt_module,
-    &systemd_module, &http_module,  &json_module,  &secret_module, &duration_module, &size_module,
-    &consul_module,  &nomad_module, &vault_module, NULL,
+    &guard_module, &step_module,    &wait_module,  &fleet_module, &host_module,   &file_module,
+    &apt_module,   &systemd_module, &http_module,  &json_module,  &secret_module, &duration_module,
+    &size_module,  &consul_module,  &nomad_module, &vault_module, NULL,
 };
 
 static const struct product products[] = {
     {"consul", "Consul", consul_version},
     {"nomad", "Nomad", nomad_version},
     {"vault", "Vault", vault_version},
+    {NULL, NULL, NULL},
+};
+
+static const struct inventory_source inventory[] = {
+    {"consul", "SERVICE", consul_hosts},
+    {"nomad", "FIELD=VALUE,...", nomad_hosts},
     {NULL, NULL, NULL},
 };
 
@@ -66,6 +74,8 @@ void bindings_open(lua_State *L)
     runtime_of(L)->modules = modules;
     runtime_of(L)->reference = reference_push;
     runtime_of(L)->products = products;
+    runtime_of(L)->inventory = inventory;
+    runtime_of(L)->describe_host = host_describe;
     for (size_t i = 0; modules[i]; i++)
         open_module(L, modules[i]);
 }

@@ -626,6 +626,7 @@ static void verify(struct convergence *c)
 static enum change_decision apply(struct convergence *c)
 {
     lua_State *L = c->L;
+    c->change.elsewhere = true;
     enum change_decision decision = change_begin(L, &c->change);
     if (decision == CHANGE_APPLY) {
         c->pending = true; /* from here on an error ends the change as failed: release */

@@ -5,9 +5,11 @@
 #include "change.h"
 #include "fiber.h"
 #include "hosts.h"
+#include "inventory.h"
 #include "json.h"
 #include "overlay.h"
 #include "secret.h"
+#include "secret_source.h"
 #include "unknown.h"
 
 #include <stdlib.h>
@@ -618,10 +620,10 @@ struct host *host_value(lua_State *L, int index)
 static const char *const host_options[] = {"address",   "port", "user",        "identity",   "known_hosts",
                                            "transport", "sudo", "consul_addr", "nomad_addr", NULL};
 
-/* [-0, +1, v] Text or nil of the table; numbers as text. */
-static const char *host_option(lua_State *L, const char *name)
+/* [-0, +1, v] Text or nil of the table at `index`; numbers as text. */
+static const char *host_option(lua_State *L, int index, const char *name)
 {
-    int type = lua_getfield(L, 2, name);
+    int type = lua_getfield(L, index, name);
     if (type == LUA_TNUMBER && lua_isinteger(L, -1))
         lua_tostring(L, -1);
     else if (type != LUA_TSTRING && type != LUA_TNIL)
@@ -629,11 +631,21 @@ static const char *host_option(lua_State *L, const char *name)
     return lua_tostring(L, -1);
 }
 
-/* [-0, +1, v] sudo = true, or the password. */
-static void take_sudo(lua_State *L, struct host_spec *spec)
+/* [-0, +2, v] sudo = true, the password, or where it is. */
+static void take_sudo(lua_State *L, int index, struct host_spec *spec)
 {
-    int type = lua_getfield(L, 2, "sudo");
+    int type = lua_getfield(L, index, "sudo");
     size_t length = 0;
+    struct secret_source source;
+    struct failure failure;
+    if (type == LUA_TSTRING && secret_source_parse(lua_tostring(L, -1), &source)) {
+        if (source.place == SECRET_PROMPT)
+            source.name = "sudo password";
+        if (!secret_source_push(L, &source, &failure))
+            failure_raise(L, &failure);
+    } else {
+        lua_pushvalue(L, -1);
+    }
     if (secret_is(L, -1)) {
         spec->sudo = true;
         spec->sudo_password = secret_bytes(L, -1, &length);
@@ -642,68 +654,93 @@ static void take_sudo(lua_State *L, struct host_spec *spec)
     } else if (type == LUA_TBOOLEAN || type == LUA_TNIL) {
         spec->sudo = lua_toboolean(L, -1);
     } else {
-        failure_advise(L, "usage", "host", "write sudo = secret.prompt \"sudo password\"",
-                       "sudo= is true, false, or a secret");
+        failure_advise(L, "usage", "host",
+                       "write sudo = secret.prompt \"sudo password\", or sudo = \"pass:ops/sudo\"",
+                       "sudo= is true, false, a secret, or where one is");
     }
 }
 
-/* [-0, +n, v] What the table at 2 says; the texts live as long as it and what is pushed. */
-static void take_spec(lua_State *L, struct host_spec *spec, struct buffer *space)
+/* [-0, +n, v] What the table at `index` says beside the name; the texts live as long as it and what is pushed. */
+static void take_options(lua_State *L, int index, struct host_spec *spec)
 {
+    luaL_checkstack(L, 20, "host");
+    const char *port = host_option(L, index, "port"), *user = host_option(L, index, "user");
+    spec->port = port ? port : spec->port;
+    spec->user = user ? user : spec->user;
+    spec->identity = host_option(L, index, "identity");
+    spec->known_hosts = host_option(L, index, "known_hosts");
+    spec->transport = host_option(L, index, "transport");
+    const char *consul = host_option(L, index, "consul_addr"), *nomad = host_option(L, index, "nomad_addr");
+    if (consul || nomad)
+        spec->addresses = lua_pushfstring(L, "%s%s%s%s%s", consul ? "consul_addr=" : "", consul ? consul : "",
+                                          nomad ? "\nnomad_addr=" : "", nomad ? nomad : "", "\n");
+    take_sudo(L, index, spec);
+}
+
+/* [-0, +n, v] The host that a name ("user@host:port") and the checked options at `index` describe. */
+static struct host *get_host(lua_State *L, const char *name, const char *address, int index)
+{
+    struct host_spec spec = {0};
+    struct buffer space = {0};
     struct failure failure;
+    struct host *host = NULL;
+    bool parsed = host_spec_parse(name, &spec, &space, &failure);
+    if (parsed) { /* what follows may raise: the texts go to the Lua stack */
+        const char **const texts[] = {&spec.name, &spec.user, &spec.port};
+        for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
+            if (*texts[i])
+                *texts[i] = lua_pushstring(L, *texts[i]);
+    }
+    buffer_free(&space);
+    if (parsed) {
+        spec.address = address;
+        take_options(L, index, &spec);
+        host = hosts_get(runtime_of(L), &spec, &failure);
+    }
+    if (!host)
+        failure_raise(L, &failure);
+    return host;
+}
+
+struct host *host_describe(lua_State *L, const char *name, int index)
+{
+    int top = lua_gettop(L);
+    luaL_checkstack(L, 8, "host");
+    lua_pushvalue(L, index);
+    argument_table(L, top + 1, "hosts.lua", host_options);
+    struct host *host = get_host(L, name, host_option(L, top + 1, "address"), top + 1);
+    lua_settop(L, top);
+    return host;
+}
+
+/* [-0, +n, v] host{...}: the table at 2. */
+static struct host *describe_argument(lua_State *L)
+{
     bool named = lua_rawlen(L, 2) > 0;
     argument_table(L, 2, "host", host_options);
-    luaL_checkstack(L, 16, "host");
-    spec->address = host_option(L, "address");
-    const char *name = named ? argument_subject(L, 2, "host", "name") : spec->address;
+    const char *address = host_option(L, 2, "address");
+    const char *name = named ? argument_subject(L, 2, "host", "name") : address;
     if (!name)
         failure_advise(L, "usage", "host",
                        "write host{\"builder42\", user = \"root\"} or host{address = ...}",
                        "neither a name nor address= is given");
-    bool parsed = host_spec_parse(name, spec, space, &failure);
-    if (!parsed) {
-        buffer_free(space);
-        failure_raise(L, &failure);
-    }
-    const char *port = host_option(L, "port"), *user = host_option(L, "user");
-    spec->port = port ? port : spec->port;
-    spec->user = user ? user : spec->user;
-    spec->address = named ? spec->address : NULL;
-    spec->identity = host_option(L, "identity");
-    spec->known_hosts = host_option(L, "known_hosts");
-    spec->transport = host_option(L, "transport");
-    const char *consul = host_option(L, "consul_addr"), *nomad = host_option(L, "nomad_addr");
-    if (consul || nomad)
-        spec->addresses = lua_pushfstring(L, "%s%s%s%s%s", consul ? "consul_addr=" : "", consul ? consul : "",
-                                          nomad ? "\nnomad_addr=" : "", nomad ? nomad : "", "\n");
-    take_sudo(L, spec);
+    return get_host(L, name, named ? address : NULL, 2);
+}
+
+void host_value_push(lua_State *L, struct host *host)
+{
+    *(struct host **)lua_newuserdatauv(L, sizeof(struct host *), 0) = host;
+    luaL_setmetatable(L, HOST_VALUE);
 }
 
 /* host(NAME), host{...}: the operator's machine, or one that is reached when something is done there. */
 static int host_call(lua_State *L)
 {
-    struct runtime *runtime = runtime_of(L);
-    struct host *host = runtime->local;
-    struct failure failure;
     lua_settop(L, 2);
-    const char *name = lua_type(L, 2) == LUA_TSTRING ? lua_tostring(L, 2) : NULL;
-    if (!name || (strcmp(name, "local") != 0 && strcmp(name, runtime->local->name) != 0)) {
-        struct host_spec spec = {0};
-        struct buffer space = {0};
-        if (name) {
-            lua_createtable(L, 1, 0);
-            lua_pushvalue(L, 2);
-            lua_rawseti(L, -2, 1);
-            lua_replace(L, 2);
-        }
-        take_spec(L, &spec, &space);
-        host = hosts_get(runtime, &spec, &failure);
-        buffer_free(&space);
-        if (!host)
-            failure_raise(L, &failure);
-    }
-    *(struct host **)lua_newuserdatauv(L, sizeof(struct host *), 0) = host;
-    luaL_setmetatable(L, HOST_VALUE);
+    if (lua_type(L, 2) == LUA_TSTRING)
+        host_value_push(L, inventory_host(L, lua_tostring(L, 2), NULL));
+    else
+        host_value_push(L, describe_argument(L));
     return 1;
 }
 

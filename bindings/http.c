@@ -426,7 +426,8 @@ static int perform_change(lua_State *L, struct exchange *exchange, const char *o
     bool known = !unknown_is(L, 1);
     struct change change = {.kind = op,
                             .target = known ? exchange_shown_url(exchange) : UNKNOWN_TEXT,
-                            .after = exchange_describe_body(exchange)};
+                            .after = exchange_describe_body(exchange),
+                            .elsewhere = true};
     if (change_begin(L, &change) != CHANGE_APPLY) {
         change_end(L, &change);
         unknown_push(L);

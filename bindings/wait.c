@@ -3,6 +3,7 @@
 #include "fiber.h"
 #include "group.h"
 #include "report.h"
+#include "target.h"
 #include "unknown.h"
 
 #include <stdlib.h>
@@ -41,7 +42,7 @@ static int timed_out(lua_State *L, const struct waiting *waiting)
 /* Under --check: what depends on a change that was only predicted holds at once. */
 static bool holds_at_once(struct runtime *runtime)
 {
-    return runtime->options.check && runtime->counts.predicted > 0;
+    return runtime->options.check && target_counts(runtime)->predicted > 0;
 }
 
 static int wait_for(lua_State *L)

@@ -2,10 +2,11 @@
 #include "change.h"
 
 #include "fiber.h"
-#include "host.h"
+#include "host_lock.h"
 #include "journal.h"
 #include "json.h"
 #include "report.h"
+#include "target.h"
 #include "terminal.h"
 
 #include <stdio.h>
@@ -47,6 +48,8 @@ static void put_on_record(lua_State *L, struct change *change)
     struct runtime *runtime = runtime_of(L);
     struct failure failure;
     if (!report_ensure_journal(runtime, &failure))
+        failure_raise(L, &failure);
+    if (!change->elsewhere && !host_lock(host_current(runtime), journal_run(runtime->journal), &failure))
         failure_raise(L, &failure);
     change->number = journal_next_change(runtime->journal);
     if (change->keep) {
@@ -97,21 +100,14 @@ static void finish(struct runtime *runtime, struct change *change)
         fiber_unshield(runtime);
     change->shielded = false;
     change->took_ms = runtime_now(runtime) - change->started_ms;
-    switch (change->status) {
-    case CHANGE_PREDICTED:
-        runtime->counts.predicted++;
-        break;
-    case CHANGE_DECLINED:
-        runtime->counts.declined++;
-        break;
-    case CHANGE_FAILED:
-        runtime->counts.failed++;
-        break;
-    default:
+    if (change->status == CHANGE_PENDING)
         change->status = CHANGE_CHANGED;
-        runtime->counts.changed++;
-        break;
-    }
+    target_count(runtime, &(struct runtime_counts){
+                              .changed = change->status == CHANGE_CHANGED,
+                              .predicted = change->status == CHANGE_PREDICTED,
+                              .declined = change->status == CHANGE_DECLINED,
+                              .failed = change->status == CHANGE_FAILED,
+                          });
     report_change(runtime, change);
 }
 
@@ -135,7 +131,7 @@ int change_fail(lua_State *L, struct change *change, const struct failure *failu
 
 void change_unneeded(lua_State *L, const char *kind, const char *target)
 {
-    runtime_of(L)->counts.unchanged++;
+    target_count(runtime_of(L), &(struct runtime_counts){.unchanged = 1});
     report_unneeded(runtime_of(L), kind, target);
 }
 

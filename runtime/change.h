@@ -33,7 +33,8 @@ struct change {
     const char *undo;   /* JSON text that says how to undo it, or NULL: it cannot be undone */
     const char *diff;   /* unified difference for people, or NULL */
     const char *keep;   /* a path whose content is copied to the undo folder before the change, or NULL */
-    bool inexact;       /* predicted from what only a real run can know */
+    bool elsewhere; /* it is made by a server's API, not on the host: others may change things there too */
+    bool inexact;   /* predicted from what only a real run can know */
 
     /* the gate's own */
     const char *host;

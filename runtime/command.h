@@ -20,15 +20,21 @@ struct command_line {
     struct runbook_setting *settings;
     size_t setting_count;
     const char *vars;
-    uint64_t timeout_ms; /* of the whole run, 0 = none */
-    int only_tells;      /* --help or --version */
+    const char *on, *except; /* --on, --except: hosts */
+    const char *batch;       /* --batch: "5" or "25%" */
+    size_t forks;            /* --forks, 0 = not given */
+    long most_failures;      /* --max-failures, -1 = not given */
+    const char *sudo_source; /* --sudo-password: where it is */
+    uint64_t timeout_ms;     /* of the whole run, 0 = none */
+    int only_tells;          /* --help or --version */
 };
 
 /* Which options a command takes. */
 enum {
     TAKES_JSON = 1,
-    TAKES_RUN = 2, /* what a run takes: --check --diff --step --yes --timeout --sudo ... */
-    TAKES_SET = 4, /* --set --vars */
+    TAKES_RUN = 2,   /* what a run takes: --check --diff --step --yes --timeout --sudo ... */
+    TAKES_SET = 4,   /* --set --vars */
+    TAKES_HOSTS = 8, /* --except */
 };
 
 struct command {
@@ -41,8 +47,8 @@ struct command {
     int (*execute)(struct runtime *runtime, const struct command_line *line);
 };
 
-extern const struct command command_list, command_show, command_run, command_edit, command_history,
-    command_api;
+extern const struct command command_list, command_show, command_run, command_hosts, command_edit,
+    command_history, command_api;
 
 /* A script or a chunk. */
 int command_script(struct runtime *runtime, const struct command_line *line);

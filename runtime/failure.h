@@ -19,6 +19,7 @@
  *   "exit"       a command ended with another status than asked for (`status`), or by a signal
  *   "http"       a server answered with an error (`status`)
  *   "invalid"    content that its reader refuses (syntax, fingerprint, checksum)
+ *   "busy"       another run changes the host
  *   "failed"     anything else */
 struct failure {
     char kind[24];

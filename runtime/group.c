@@ -20,12 +20,17 @@ static int group_gc(lua_State *L)
     return 0;
 }
 
-static int group_close(lua_State *L)
+void group_cancel(struct group *group)
 {
-    struct group *group = lua_touserdata(L, 1);
     for (size_t i = 0; i < group->started; i++)
         if (group->fibers[i] && !fiber_ended(group->fibers[i]))
             fiber_cancel(group->fibers[i]);
+}
+
+static int group_close(lua_State *L)
+{
+    struct group *group = lua_touserdata(L, 1);
+    group_cancel(group);
     for (size_t i; (i = group_left(group)) != GROUP_NONE; lua_settop(L, 1))
         group_join(L, group, i, NULL);
     return 0;

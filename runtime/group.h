@@ -26,6 +26,9 @@ size_t group_running(const struct group *group);
 /* The number of a member that ended and is not joined yet; GROUP_NONE where there is none. */
 size_t group_ended(const struct group *group);
 
+/* Cancels every member that still runs. */
+void group_cancel(struct group *group);
+
 /* A member that is not joined; GROUP_NONE where all are. */
 size_t group_left(const struct group *group);
 

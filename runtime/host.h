@@ -85,7 +85,8 @@ struct host {
     char *
         state; /* folder for what is kept there: /var/lib, or the user's state folder; another machine's is known once
                   * something was done there */
-    long pid; /* of a process there that lives as long as this run's work there does; as `state` */
+    bool locked; /* this run has its lock (host_lock.h) */
+    long pid;    /* of a process there that lives as long as this run's work there does; as `state` */
 };
 
 /* Runs a command. True when it ran, whatever its status; process_result_free in every case. */

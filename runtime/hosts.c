@@ -6,6 +6,7 @@
 #include "ssh_identity.h"
 #include "ssh_known_hosts.h"
 
+#include <netdb.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,13 +21,13 @@ struct ssh_server {
 
 /* ---- descriptions ---- */
 
-#define SPEC_TEXTS 9
+#define SPEC_TEXTS 10
 
 static void spec_texts(struct host_spec *spec, const char **texts[SPEC_TEXTS])
 {
-    const char **all[SPEC_TEXTS] = {&spec->name,      &spec->address,       &spec->port,
-                                    &spec->user,      &spec->identity,      &spec->known_hosts,
-                                    &spec->transport, &spec->sudo_password, &spec->addresses};
+    const char **all[SPEC_TEXTS] = {
+        &spec->name,        &spec->address,   &spec->port,          &spec->user,      &spec->identity,
+        &spec->known_hosts, &spec->transport, &spec->sudo_password, &spec->addresses, &spec->fallback};
     memcpy(texts, all, sizeof all);
 }
 
@@ -155,6 +156,8 @@ static struct remote_host *remote_new(struct hosts *hosts, const struct host_spe
 struct host *hosts_get(struct runtime *runtime, const struct host_spec *given, struct failure *failure)
 {
     struct host_spec spec = *given;
+    if (runtime->options.sudo && !spec.sudo_password)
+        spec.sudo_password = runtime->options.sudo_password;
     spec.sudo = spec.sudo || runtime->options.sudo;
     if (!check_spec(&spec, failure))
         return NULL;
@@ -224,12 +227,44 @@ bool host_server_address(const struct host *host, const char *name, struct buffe
     return false;
 }
 
+struct look_up {
+    const char *name;
+    bool found;
+};
+
+static void look_up(void *argument)
+{
+    struct look_up *look = argument;
+    struct addrinfo *addresses = NULL;
+    look->found = getaddrinfo(look->name, NULL, NULL, &addresses) == 0;
+    if (look->found)
+        freeaddrinfo(addresses);
+}
+
+/* A node of the cluster whose name the operator's machine does not know. */
+static bool needs_fallback(const struct remote_host *remote)
+{
+    const struct ssh_settings *settings = &remote->settings;
+    const struct host_spec *spec = &remote->spec;
+    if (!spec->fallback || spec->address || settings->jump || settings->proxy_command ||
+        strcmp(settings->address, spec->name) != 0)
+        return false;
+    struct look_up look = {.name = spec->name};
+    return fiber_offload(remote->host.runtime, look_up, &look) && !look.found;
+}
+
 bool remote_settings(struct remote_host *remote, struct failure *failure)
 {
     if (remote->has_settings)
         return true;
     ssh_settings_free(&remote->settings);
     remote->has_settings = ssh_settings_read(remote->host.runtime, &remote->spec, &remote->settings, failure);
+    if (remote->has_settings && needs_fallback(remote)) {
+        struct host_spec spec = remote->spec;
+        spec.address = spec.fallback;
+        ssh_settings_free(&remote->settings);
+        remote->has_settings = ssh_settings_read(remote->host.runtime, &spec, &remote->settings, failure);
+    }
     return remote->has_settings;
 }
 

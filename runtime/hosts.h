@@ -12,6 +12,7 @@
 struct host_spec {
     const char *name;        /* as shown, and what `ssh -G` is asked for */
     const char *address;     /* instead of what the configuration has for the name */
+    const char *fallback;    /* address for where neither the configuration nor the resolver knows the name */
     const char *port;        /* a number */
     const char *user;        /* */
     const char *identity;    /* file of the private key: this one and no other */

@@ -15,8 +15,9 @@
 #include <string.h>
 #include <unistd.h>
 
-static const struct command *const commands[] = {&command_list,    &command_show, &command_run, &command_edit,
-                                                 &command_history, &command_api,  NULL};
+static const struct command *const commands[] = {&command_list,  &command_show, &command_run,
+                                                 &command_hosts, &command_edit, &command_history,
+                                                 &command_api,   NULL};
 
 enum {
     OPTION_CHECK = 256,
@@ -29,6 +30,12 @@ enum {
     OPTION_TIMEOUT,
     OPTION_DETAILED,
     OPTION_SUDO,
+    OPTION_SUDO_PASSWORD,
+    OPTION_ON,
+    OPTION_EXCEPT,
+    OPTION_FORKS,
+    OPTION_BATCH,
+    OPTION_MAX_FAILURES,
     OPTION_TRANSPORT,
     OPTION_ACCEPT_NEW,
     OPTION_VERSION
@@ -50,7 +57,16 @@ static const struct {
     {"vars", "FILE", OPTION_VARS, TAKES_SET, "parameters from a .json or .lua file"},
     {"timeout", "DURATION", OPTION_TIMEOUT, TAKES_RUN, "stop the run after this time (90s, 10m)"},
     {"detailed-exitcode", NULL, OPTION_DETAILED, TAKES_RUN, "exit 2 when something was or would be changed"},
+    {"on", "HOSTS", OPTION_ON, TAKES_RUN,
+     "run there: c1,user@c2:22,b[01-40],@GROUP,consul:SERVICE,nomad:class=x"},
+    {"except", "HOSTS", OPTION_EXCEPT, TAKES_HOSTS, "without these of them"},
+    {"forks", "N", OPTION_FORKS, TAKES_RUN, "hosts at the same time (32)"},
+    {"batch", "N|N%", OPTION_BATCH, TAKES_RUN, "so many hosts, and when all of them have ended the next"},
+    {"max-failures", "N", OPTION_MAX_FAILURES, TAKES_RUN,
+     "when more hosts have failed, begin no further one"},
     {"sudo", NULL, OPTION_SUDO, TAKES_RUN, "act as root on other hosts, by sudo without a password"},
+    {"sudo-password", "SOURCE", OPTION_SUDO_PASSWORD, TAKES_RUN,
+     "the same with one: prompt, pass:NAME, env:VAR, file:PATH, -"},
     {"transport", "ssh|openssh", OPTION_TRANSPORT, TAKES_RUN,
      "how other hosts are reached; else it is chosen"},
     {"accept-new", NULL, OPTION_ACCEPT_NEW, TAKES_RUN,
@@ -130,6 +146,49 @@ static int add_setting(struct command_line *line, const char *text)
     return EXIT_DONE;
 }
 
+/* A whole number, or refused. */
+static int take_number(const char *name, const char *text, long least, long *number)
+{
+    char *end;
+    *number = strtol(text, &end, 10);
+    if (*text >= '0' && *text <= '9' && !*end && *number >= least && *number <= 100000)
+        return EXIT_DONE;
+    fprintf(stderr, "moonbook: --%s takes a number from %ld on, not \"%s\"; see moonbook --help\n", name,
+            least, text);
+    return EXIT_USAGE_ERROR;
+}
+
+/* Options about the hosts of a run. */
+static int apply_host_option(struct command_line *line, int code, const char *value)
+{
+    long number = 0;
+    int status = EXIT_DONE;
+    switch (code) {
+    case OPTION_ON:
+        line->on = value;
+        break;
+    case OPTION_EXCEPT:
+        line->except = value;
+        break;
+    case OPTION_BATCH:
+        line->batch = value;
+        break;
+    case OPTION_FORKS:
+        status = take_number("forks", value, 1, &number);
+        line->forks = (size_t)number;
+        break;
+    case OPTION_MAX_FAILURES:
+        status = take_number("max-failures", value, 0, &line->most_failures);
+        break;
+    case OPTION_SUDO_PASSWORD:
+        line->sudo_source = value;
+        break;
+    default:
+        break;
+    }
+    return status;
+}
+
 static int apply_option(struct runtime *runtime, struct command_line *line, int code, const char *value)
 {
     struct runtime_options *set = &runtime->options;
@@ -178,7 +237,7 @@ static int apply_option(struct runtime *runtime, struct command_line *line, int 
         line->timeout_ms = (uint64_t)ms;
         break;
     default:
-        break;
+        return apply_host_option(line, code, value);
     }
     return EXIT_DONE;
 }
@@ -186,7 +245,7 @@ static int apply_option(struct runtime *runtime, struct command_line *line, int 
 /* Scripts and chunks take what a run takes. */
 static int check_option(const struct command_line *line, int code)
 {
-    unsigned takes = line->command ? line->command->takes : TAKES_JSON | TAKES_RUN;
+    unsigned takes = line->command ? line->command->takes : TAKES_JSON | TAKES_RUN | TAKES_HOSTS;
     for (size_t i = 0; i < OPTION_COUNT; i++)
         if (options[i].code == code && (options[i].needs & takes) != options[i].needs)
             return refuse("--%s is not for this command", options[i].name);
@@ -287,7 +346,8 @@ int main(int argc, char **argv)
         fputs("moonbook: cannot start: no event loop or no memory\n", stderr);
         return EXIT_FAILED;
     }
-    struct command_line line = {.words = allocate_zeroed((size_t)argc + 1, sizeof *line.words)};
+    struct command_line line = {.most_failures = -1,
+                                .words = allocate_zeroed((size_t)argc + 1, sizeof *line.words)};
     lua_pushcfunction(runtime->L, open_bindings);
     int status = EXIT_FAILED;
     if (lua_pcall(runtime->L, 0, 0, 0) != LUA_OK)

@@ -7,7 +7,7 @@
 #include "json.h"
 #include "redact.h"
 #include "report_text.h"
-#include "utf8.h"
+#include "target.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -23,6 +23,8 @@ struct reporter {
     bool quiet;      /* of a chunk: the journal waits for a change, no line of counts without one */
     char *runbook;
     char *params;
+    struct target *targets; /* the run's hosts */
+    size_t target_count;
     uint64_t started_ms;
 };
 
@@ -157,7 +159,8 @@ static bool announce_run(struct runtime *runtime, struct failure *failure)
     json_string(&event, reporter->runbook);
     json_key(&event, "hosts");
     json_open_array(&event);
-    json_string(&event, runtime->local->name);
+    for (size_t i = 0; i < reporter->target_count; i++)
+        json_string(&event, reporter->targets[i].host->name);
     json_close_array(&event);
     json_key(&event, "check");
     json_boolean(&event, runtime->options.check);
@@ -178,39 +181,28 @@ bool report_ensure_journal(struct runtime *runtime, struct failure *failure)
     return runtime->journal && announce_run(runtime, failure);
 }
 
-bool report_run_start(struct runtime *runtime, const char *runbook, const char *about, const char *params,
-                      bool quiet, struct failure *failure)
+bool report_run_start(struct runtime *runtime, const struct report_run *run, struct failure *failure)
 {
     struct reporter *reporter = runtime->reporter;
     reporter->started = true;
-    reporter->quiet = quiet;
-    reporter->runbook = copy_text(runbook);
-    reporter->params = params ? copy_text(params) : NULL;
+    reporter->quiet = run->quiet;
+    reporter->runbook = copy_text(run->runbook);
+    reporter->params = run->params ? copy_text(run->params) : NULL;
+    reporter->targets = run->targets;
+    reporter->target_count = run->target_count;
     reporter->started_ms = runtime_now(runtime);
-    if (quiet && !runtime->options.json)
+    text_hosts(reporter->text, run->targets, run->target_count, run->quiet);
+    if (run->quiet && !runtime->options.json)
         return true;
     if (!report_ensure_journal(runtime, failure))
         return false;
-    if (!quiet && !runtime->options.json)
-        text_run_start(reporter->text, runbook, about);
+    if (!run->quiet && !runtime->options.json)
+        text_run_start(reporter->text, run->runbook, run->about);
     return true;
 }
 
-void report_run_end(struct runtime *runtime, const char *status, const struct failure *failure)
+static void add_counts(struct json_text *event, const struct runtime_counts *counts)
 {
-    struct reporter *reporter = runtime->reporter;
-    uint64_t ms = runtime_now(runtime) - reporter->started_ms;
-    bool nothing = !runtime->journal && !runtime->counts.predicted && !runtime->counts.declined;
-    if (reporter->quiet && nothing) {
-        if (failure)
-            text_failure(reporter->text, failure);
-        return;
-    }
-    struct json_text event;
-    event_begin(runtime, &event, "run.end", NULL, NULL);
-    json_key(&event, "status");
-    json_string(&event, status);
-    const struct runtime_counts *counts = &runtime->counts;
     const struct {
         const char *name;
         unsigned count;
@@ -220,23 +212,60 @@ void report_run_end(struct runtime *runtime, const char *status, const struct fa
                   {"failed", counts->failed},
                   {"unchanged", counts->unchanged}};
     for (size_t i = 0; i < sizeof fields / sizeof *fields; i++) {
-        json_key(&event, fields[i].name);
-        json_integer(&event, fields[i].count);
+        json_key(event, fields[i].name);
+        json_integer(event, fields[i].count);
     }
-    json_key(&event, "ms");
-    json_integer(&event, (long long)ms);
-    if (failure) {
-        json_key(&event, "error");
-        json_open_object(&event);
-        const char *const parts[][2] = {{"kind", failure->kind},       {"op", failure->op},
-                                        {"host", failure->host},       {"step", failure->step},
-                                        {"message", failure->message}, {"hint", failure->hint}};
-        for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
-            json_key(&event, parts[i][0]);
-            json_string(&event, parts[i][1]);
-        }
-        json_close_object(&event);
+}
+
+static void add_error(struct json_text *event, const struct failure *failure)
+{
+    if (!failure)
+        return;
+    json_key(event, "error");
+    json_open_object(event);
+    const char *const parts[][2] = {{"kind", failure->kind},       {"op", failure->op},
+                                    {"host", failure->host},       {"step", failure->step},
+                                    {"message", failure->message}, {"hint", failure->hint}};
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
+        json_key(event, parts[i][0]);
+        json_string(event, parts[i][1]);
     }
+    json_close_object(event);
+}
+
+static void add_ms(struct json_text *event, uint64_t ms)
+{
+    json_key(event, "ms");
+    json_integer(event, (long long)ms);
+}
+
+/* A chunk or script that changed nothing and had no host fail leaves no line of counts. */
+static bool nothing_to_tell(const struct runtime *runtime, const struct failure *failure)
+{
+    const struct reporter *reporter = runtime->reporter;
+    bool failed = false;
+    for (size_t i = 0; i < reporter->target_count && reporter->target_count > 1; i++)
+        failed = failed || reporter->targets[i].state != TARGET_DONE;
+    return !failed && (!failure || reporter->target_count < 2) && !runtime->journal &&
+           !runtime->counts.predicted && !runtime->counts.declined;
+}
+
+void report_run_end(struct runtime *runtime, const char *status, const struct failure *failure)
+{
+    struct reporter *reporter = runtime->reporter;
+    uint64_t ms = runtime_now(runtime) - reporter->started_ms;
+    if (reporter->quiet && nothing_to_tell(runtime, failure)) {
+        if (failure)
+            text_failure(reporter->text, failure);
+        return;
+    }
+    struct json_text event;
+    event_begin(runtime, &event, "run.end", NULL, NULL);
+    json_key(&event, "status");
+    json_string(&event, status);
+    add_counts(&event, &runtime->counts);
+    add_ms(&event, ms);
+    add_error(&event, failure);
     event_end(runtime, &event, true, true, NULL);
     if (!runtime->options.json)
         text_run_end(reporter->text, status, failure, runtime->journal ? journal_run(runtime->journal) : NULL,
@@ -245,15 +274,31 @@ void report_run_end(struct runtime *runtime, const char *status, const struct fa
         text_failure(reporter->text, failure);
 }
 
-void report_host_end(struct runtime *runtime, const char *host, const char *status)
+void report_host_start(struct runtime *runtime, const struct target *target, const char *params)
 {
     struct json_text event;
     if (!runtime->journal)
         return;
-    event_begin(runtime, &event, "host.end", host, NULL);
-    json_key(&event, "status");
-    json_string(&event, status);
+    event_begin(runtime, &event, "host.start", target->host->name, NULL);
+    json_key(&event, "params");
+    json_raw(&event, params);
     event_end(runtime, &event, true, false, NULL);
+}
+
+void report_host_end(struct runtime *runtime, struct target *target)
+{
+    struct json_text event;
+    if (runtime->journal) {
+        event_begin(runtime, &event, "host.end", target->host->name, NULL);
+        json_key(&event, "status");
+        json_string(&event, target_status(target));
+        add_counts(&event, &target->counts);
+        add_ms(&event, target->took_ms);
+        add_error(&event, target->failure);
+        event_end(runtime, &event, true, false, NULL);
+    }
+    if (!runtime->options.json)
+        text_host_end(runtime->reporter->text, target);
 }
 
 /* ---- steps and changes ---- */
@@ -388,14 +433,7 @@ void report_log(struct runtime *runtime, const char *bytes, size_t length, bool 
     struct buffer text = {0};
     buffer_append(&text, bytes, length);
     buffer_append(&text, "\n", 1);
-    redact(runtime->redactor, &text);
-    if (!is_print) /* data is what the script made it; talk is read on a terminal */
-        utf8_disarm(text.bytes, text.length);
-    text_clear(runtime->reporter->text);
-    FILE *to = is_print ? stdout : stderr;
-    fwrite(text.bytes, 1, text.length, to);
-    fflush(to);
-    buffer_free(&text);
+    text_log(runtime->reporter->text, &text, is_print);
 }
 
 void report_output(struct runtime *runtime, const char *bytes, size_t length)

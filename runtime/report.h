@@ -23,15 +23,29 @@ bool report_ensure_journal(struct runtime *runtime, struct failure *failure);
 /* Writes the announcement of a change to the journal and syncs it: {"event":"change.start"}; the gate calls it. */
 bool report_change_announced(struct runtime *runtime, const struct change *change, struct failure *failure);
 
-/* A run begins: `runbook` its name, `about` its line or NULL, `params` JSON (secrets as "<secret>"). `quiet`: a chunk or
- * script; nothing is said and the journal waits for the first change. */
-bool report_run_start(struct runtime *runtime, const char *runbook, const char *about, const char *params,
-                      bool quiet, struct failure *failure);
+struct target;
+
+/* What begins. */
+struct report_run {
+    const char *runbook; /* its name */
+    const char *about;   /* its line, or NULL */
+    const char *params;  /* JSON, secrets as "<secret>"; or NULL */
+    bool quiet;          /* a chunk or script: nothing is said and the journal waits for the first change */
+    struct target *targets; /* its hosts; they live until the run has ended */
+    size_t target_count;
+};
+
+/* A run begins. */
+bool report_run_start(struct runtime *runtime, const struct report_run *run, struct failure *failure);
 
 /* A run ended; `status` is "ok", "failed" or "interrupted". `failure` may be NULL. */
 void report_run_end(struct runtime *runtime, const char *status, const struct failure *failure);
 
-void report_host_end(struct runtime *runtime, const char *host, const char *status);
+/* A host of several begins; `params` is JSON as above, what it computed for itself with it. */
+void report_host_start(struct runtime *runtime, const struct target *target, const char *params);
+
+/* A host ended (target_end). */
+void report_host_end(struct runtime *runtime, struct target *target);
 
 void report_step_start(struct runtime *runtime, const char *host, const char *step);
 

@@ -1,10 +1,9 @@
 /* What a run looks like to a person: a line a step, its changes below it, a line of counts at the end. */
-#include "report_text.h"
-
-#include "buffer.h"
+#include "fiber.h"
 #include "host.h"
 #include "quantity.h"
 #include "redact.h"
+#include "report_text_parts.h"
 #include "utf8.h"
 
 #include <langinfo.h>
@@ -14,18 +13,6 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
-
-struct text_sink {
-    struct runtime *runtime;
-    bool terminal; /* a live line is possible */
-    bool colour;
-    bool symbols; /* UTF-8 */
-    bool live;    /* a live line stands on the screen */
-    char *said;   /* last progress text of plain output */
-    char *shown;  /* "host\nstep" whose header was written last */
-};
-
-enum style { PLAIN, GOOD, CHANGED, BAD, DIM, STRONG };
 
 static const char *const colours[] = {"", "\033[32m", "\033[33m", "\033[31m", "\033[2m", "\033[1m"};
 
@@ -46,7 +33,7 @@ void text_sink_free(struct text_sink *sink)
 {
     text_clear(sink);
     free(sink->said);
-    free(sink->shown);
+    target_clear(&sink->outside);
     free(sink);
 }
 
@@ -58,8 +45,16 @@ static unsigned width_of_terminal(void)
     return 80;
 }
 
+struct target *text_target(const struct text_sink *sink)
+{
+    struct target *target = fiber_context(sink->runtime)->target;
+    while (target && target->outer)
+        target = target->outer;
+    return target;
+}
+
 /* Everything for people leaves here, in one write. */
-static void emit(struct text_sink *sink, struct buffer *text)
+void text_emit_now(struct text_sink *sink, struct buffer *text)
 {
     redact(sink->runtime->redactor, text);
     text_clear(sink);
@@ -68,8 +63,34 @@ static void emit(struct text_sink *sink, struct buffer *text)
     buffer_free(text);
 }
 
+void text_emit(struct text_sink *sink, struct buffer *text)
+{
+    struct target *target = text_is_grouped(sink) ? text_target(sink) : NULL;
+    if (!target) {
+        text_emit_now(sink, text);
+        return;
+    }
+    redact(sink->runtime->redactor, text);
+    buffer_append(&target->said, buffer_text(text), text->length);
+    buffer_free(text);
+}
+
+/* Whose headers are shown apart from those of others. */
+static struct target *shown_in(struct text_sink *sink)
+{
+    struct target *target = text_is_grouped(sink) ? text_target(sink) : NULL;
+    return target ? target : &sink->outside;
+}
+
+static void forget_header(struct text_sink *sink)
+{
+    struct target *target = shown_in(sink);
+    free(target->shown);
+    target->shown = NULL;
+}
+
 /* Text of commands and servers: what would steer the terminal shows as "?". Secrets go first: they may hold such. */
-static void add_foreign(const struct text_sink *sink, struct buffer *out, const char *text)
+void text_add_foreign(const struct text_sink *sink, struct buffer *out, const char *text)
 {
     struct buffer clean = {0};
     buffer_append_text(&clean, text);
@@ -79,7 +100,7 @@ static void add_foreign(const struct text_sink *sink, struct buffer *out, const 
     buffer_free(&clean);
 }
 
-static void styled(struct text_sink *sink, struct buffer *out, enum style style, const char *text)
+void text_add_styled(struct text_sink *sink, struct buffer *out, enum style style, const char *text)
 {
     if (sink->colour && style != PLAIN)
         buffer_format(out, "%s%s\033[0m", colours[style], text);
@@ -87,7 +108,7 @@ static void styled(struct text_sink *sink, struct buffer *out, enum style style,
         buffer_append_text(out, text);
 }
 
-static const char *mark(const struct text_sink *sink, const char *symbol, const char *word)
+const char *text_mark(const struct text_sink *sink, const char *symbol, const char *word)
 {
     return sink->symbols ? symbol : word;
 }
@@ -104,14 +125,22 @@ void text_clear(struct text_sink *sink)
 void text_say(struct text_sink *sink, const char *text)
 {
     struct buffer out = {0};
+    struct target *target = text_is_grouped(sink) ? text_target(sink) : NULL;
+    if (target) /* several ask: who it is */
+        buffer_format(&out, "%s: ", target->host->name);
     buffer_append_text(&out, text);
-    emit(sink, &out);
+    text_emit_now(sink, &out);
 }
 
 void text_progress(struct text_sink *sink, const char *text)
 {
     struct buffer line = {0};
-    add_foreign(sink, &line, text);
+    if (text_is_grouped(sink)) {
+        if (!sink->terminal && text_target(sink))
+            return; /* lines of many hosts would bury what matters */
+        text_add_hosts(sink, &line);
+    }
+    text_add_foreign(sink, &line, text);
     redact(sink->runtime->redactor, &line);
     if (!sink->terminal) {
         if (!sink->said || strcmp(sink->said, buffer_text(&line)) != 0) {
@@ -136,45 +165,58 @@ void text_progress(struct text_sink *sink, const char *text)
     buffer_free(&line);
 }
 
+/* "on c1", "on 12 hosts"; nothing for the operator's machine. */
+static void add_hosts(const struct text_sink *sink, struct buffer *out)
+{
+    if (text_is_grouped(sink))
+        buffer_format(out, " on %zu hosts", sink->target_count);
+    else if (sink->target_count && sink->targets->host != sink->runtime->local)
+        buffer_format(out, " on %s", sink->targets->host->name);
+}
+
 void text_run_start(struct text_sink *sink, const char *runbook, const char *about)
 {
     struct runtime *runtime = sink->runtime;
     struct buffer out = {0};
-    styled(sink, &out, STRONG, runbook);
+    text_add_styled(sink, &out, STRONG, runbook);
+    add_hosts(sink, &out);
     if (runtime->options.check)
         buffer_append_text(&out, " (check: nothing is changed)");
     buffer_append_text(&out, "\n");
     if (about && *about) {
-        styled(sink, &out, DIM, about);
+        text_add_styled(sink, &out, DIM, about);
         buffer_append_text(&out, "\n");
     }
     buffer_append_text(&out, "\n");
-    emit(sink, &out);
+    text_emit_now(sink, &out);
 }
 
 /* "(1.2 s)" for what took noticeably long. */
-static void add_time(struct text_sink *sink, struct buffer *out, uint64_t ms)
+void text_add_time(struct text_sink *sink, struct buffer *out, uint64_t ms)
 {
     if (ms < 100)
         return;
     char text[48], whole[64];
     duration_format((int64_t)ms, text, sizeof text);
     snprintf(whole, sizeof whole, "  (%s)", text);
-    styled(sink, out, DIM, whole);
+    text_add_styled(sink, out, DIM, whole);
 }
 
 static void add_where(struct text_sink *sink, struct buffer *out, const char *host, const char *step)
 {
-    if (strcmp(host, sink->runtime->local->name) != 0)
+    const struct target *target = text_target(sink);
+    const struct host *usual = target ? target->host : sink->runtime->local;
+    if (strcmp(host, usual->name) != 0)
         buffer_format(out, "%s: ", host);
-    add_foreign(sink, out, step ? step : "(outside any step)");
+    text_add_foreign(sink, out, step ? step : "(outside any step)");
 }
 
-static bool is_shown(const struct text_sink *sink, const char *host, const char *step)
+static bool is_shown(struct text_sink *sink, const char *host, const char *step)
 {
     size_t length = strlen(host);
-    return sink->shown && strncmp(sink->shown, host, length) == 0 && sink->shown[length] == '\n' &&
-           strcmp(sink->shown + length + 1, step ? step : "") == 0;
+    const char *shown = shown_in(sink)->shown;
+    return shown && strncmp(shown, host, length) == 0 && shown[length] == '\n' &&
+           strcmp(shown + length + 1, step ? step : "") == 0;
 }
 
 /* The header of a step is written when its first change, warning or end comes: what it is is known only then. */
@@ -185,18 +227,17 @@ static void add_header(struct text_sink *sink, struct buffer *out, enum style st
         return;
     struct buffer shown = {0};
     buffer_format(&shown, "%s\n%s", host, step ? step : "");
-    free(sink->shown);
-    sink->shown = shown.bytes;
+    forget_header(sink);
+    shown_in(sink)->shown = shown.bytes;
     buffer_append_text(out, "  ");
-    styled(sink, out, style, sign);
+    text_add_styled(sink, out, style, sign);
     buffer_append_text(out, " ");
     add_where(sink, out, host, step);
 }
 
 void text_step_start(struct text_sink *sink, const char *host, const char *step)
 {
-    free(sink->shown);
-    sink->shown = NULL;
+    forget_header(sink);
     if (!sink->terminal)
         return;
     struct buffer line = {0};
@@ -211,20 +252,22 @@ void text_step_end(struct text_sink *sink, const char *host, const char *step, c
     struct buffer out = {0};
     bool good = strcmp(status, "ok") == 0;
     bool shown = is_shown(sink, host, step);
+    if (good && !shown && text_is_grouped(sink) && !sink->runtime->options.verbose) {
+        forget_header(sink);
+        return;
+    }
     if (good && !shown) {
-        add_header(sink, &out, GOOD, mark(sink, "✓", "ok     "), host, step);
-        add_time(sink, &out, ms);
+        add_header(sink, &out, GOOD, text_mark(sink, "✓", "ok     "), host, step);
+        text_add_time(sink, &out, ms);
         buffer_append_text(&out, "\n");
     } else if (!good) {
-        free(sink->shown);
-        sink->shown = NULL;
-        add_header(sink, &out, BAD, mark(sink, "✗", status), host, step);
-        add_time(sink, &out, ms);
+        forget_header(sink);
+        add_header(sink, &out, BAD, text_mark(sink, "✗", status), host, step);
+        text_add_time(sink, &out, ms);
         buffer_append_text(&out, "\n");
     }
-    free(sink->shown);
-    sink->shown = NULL;
-    emit(sink, &out);
+    forget_header(sink);
+    text_emit(sink, &out);
 }
 
 void text_change_start(struct text_sink *sink, const struct change *change)
@@ -244,9 +287,9 @@ static void add_diff(struct text_sink *sink, struct buffer *out, const char *dif
         enum style style = *diff == '+' ? GOOD : *diff == '-' ? BAD : DIM;
         struct buffer line = {0}, shown = {0};
         buffer_append(&line, diff, length);
-        add_foreign(sink, &shown, buffer_text(&line));
+        text_add_foreign(sink, &shown, buffer_text(&line));
         buffer_append_text(out, "        ");
-        styled(sink, out, style, buffer_text(&shown));
+        text_add_styled(sink, out, style, buffer_text(&shown));
         buffer_append_text(out, "\n");
         buffer_free(&line);
         buffer_free(&shown);
@@ -264,71 +307,76 @@ void text_change(struct text_sink *sink, const struct change *change)
                                                            : "changed";
     const char *symbol = failed ? "✗" : predicted ? "~" : change->status == CHANGE_DECLINED ? "-" : "+";
     if (change->step && !is_shown(sink, change->host, change->step)) {
-        add_header(sink, &out, CHANGED, mark(sink, "●", predicted ? "would change" : "changed"), change->host,
-                   change->step);
+        add_header(sink, &out, CHANGED, text_mark(sink, "●", predicted ? "would change" : "changed"),
+                   change->host, change->step);
         buffer_append_text(&out, "\n");
     }
     buffer_append_text(&out, "      ");
-    styled(sink, &out, failed ? BAD : CHANGED, mark(sink, symbol, word));
+    text_add_styled(sink, &out, failed ? BAD : CHANGED, text_mark(sink, symbol, word));
     buffer_format(&out, " %s ", change->kind);
-    add_foreign(sink, &out, change->target);
+    text_add_foreign(sink, &out, change->target);
     if (predicted && change->inexact)
-        styled(sink, &out, DIM, "  (depends on the real run)");
+        text_add_styled(sink, &out, DIM, "  (depends on the real run)");
     if (!predicted)
-        add_time(sink, &out, change->took_ms);
+        text_add_time(sink, &out, change->took_ms);
     buffer_append_text(&out, "\n");
     if (change->diff && sink->runtime->options.diff)
         add_diff(sink, &out, change->diff);
-    emit(sink, &out);
+    text_emit(sink, &out);
 }
 
 void text_unneeded(struct text_sink *sink, const char *kind, const char *target)
 {
     struct buffer out = {0}, line = {0};
-    buffer_format(&line, "      %s %s ", mark(sink, "=", "as wanted"), kind);
-    add_foreign(sink, &line, target);
-    styled(sink, &out, DIM, buffer_text(&line));
+    buffer_format(&line, "      %s %s ", text_mark(sink, "=", "as wanted"), kind);
+    text_add_foreign(sink, &line, target);
+    text_add_styled(sink, &out, DIM, buffer_text(&line));
     buffer_append_text(&out, "\n");
     buffer_free(&line);
-    emit(sink, &out);
+    text_emit(sink, &out);
 }
 
 void text_warning(struct text_sink *sink, const char *text)
 {
     struct buffer out = {0};
-    styled(sink, &out, CHANGED, "warning:");
+    text_add_styled(sink, &out, CHANGED, "warning:");
     buffer_append_text(&out, " ");
-    add_foreign(sink, &out, text);
+    text_add_foreign(sink, &out, text);
     buffer_append_text(&out, "\n");
-    emit(sink, &out);
+    text_emit(sink, &out);
+}
+
+void text_add_failure(struct text_sink *sink, struct buffer *out, const struct failure *failure)
+{
+    text_add_styled(sink, out, BAD, strcmp(failure->kind, "cancelled") == 0 ? "stopped:" : "error:");
+    if (failure->host[0])
+        buffer_format(out, " %s:", failure->host);
+    if (failure->step[0]) {
+        buffer_append_text(out, " step \"");
+        text_add_foreign(sink, out, failure->step);
+        buffer_append_text(out, "\":");
+    }
+    if (failure->op[0]) {
+        buffer_append_text(out, " ");
+        text_add_foreign(sink, out, failure->op);
+        buffer_append_text(out, ":");
+    }
+    buffer_append_text(out, " ");
+    text_add_foreign(sink, out, failure->message);
+    if (failure->hint[0]) {
+        buffer_append_text(out, "\n");
+        text_add_styled(sink, out, STRONG, "  what to do:");
+        buffer_append_text(out, " ");
+        text_add_foreign(sink, out, failure->hint);
+    }
+    buffer_append_text(out, "\n");
 }
 
 void text_failure(struct text_sink *sink, const struct failure *failure)
 {
     struct buffer out = {0};
-    styled(sink, &out, BAD, strcmp(failure->kind, "cancelled") == 0 ? "stopped:" : "error:");
-    if (failure->host[0])
-        buffer_format(&out, " %s:", failure->host);
-    if (failure->step[0]) {
-        buffer_append_text(&out, " step \"");
-        add_foreign(sink, &out, failure->step);
-        buffer_append_text(&out, "\":");
-    }
-    if (failure->op[0]) {
-        buffer_append_text(&out, " ");
-        add_foreign(sink, &out, failure->op);
-        buffer_append_text(&out, ":");
-    }
-    buffer_append_text(&out, " ");
-    add_foreign(sink, &out, failure->message);
-    if (failure->hint[0]) {
-        buffer_append_text(&out, "\n");
-        styled(sink, &out, STRONG, "  what to do:");
-        buffer_append_text(&out, " ");
-        add_foreign(sink, &out, failure->hint);
-    }
-    buffer_append_text(&out, "\n");
-    emit(sink, &out);
+    text_add_failure(sink, &out, failure);
+    text_emit(sink, &out);
 }
 
 static void add_count(struct text_sink *sink, struct buffer *out, enum style style, const char *name,
@@ -336,37 +384,43 @@ static void add_count(struct text_sink *sink, struct buffer *out, enum style sty
 {
     char text[64];
     snprintf(text, sizeof text, "%s: %u", name, count);
-    styled(sink, out, count ? style : PLAIN, text);
+    text_add_styled(sink, out, count ? style : PLAIN, text);
+}
+
+void text_add_counts(struct text_sink *sink, struct buffer *out, const struct runtime_counts *counts)
+{
+    if (sink->runtime->options.check)
+        add_count(sink, out, CHANGED, "would change", counts->predicted);
+    else
+        add_count(sink, out, CHANGED, "changed", counts->changed);
+    buffer_append_text(out, ", ");
+    add_count(sink, out, GOOD, "unchanged", counts->unchanged);
+    if (counts->declined) {
+        buffer_append_text(out, ", ");
+        add_count(sink, out, CHANGED, "declined", counts->declined);
+    }
+    buffer_append_text(out, ", ");
+    add_count(sink, out, BAD, "failed", counts->failed);
 }
 
 void text_run_end(struct text_sink *sink, const char *status, const struct failure *failure, const char *run,
                   uint64_t ms)
 {
-    struct runtime *runtime = sink->runtime;
     struct buffer out = {0};
-    buffer_append_text(&out, "\n");
-    emit(sink, &out);
+    if (!text_is_grouped(sink))
+        buffer_append_text(&out, "\n");
+    else
+        text_add_end_of_hosts(sink, &out);
     if (failure)
-        text_failure(sink, failure);
+        text_add_failure(sink, &out, failure);
     if (strcmp(status, "ok") != 0) {
         buffer_append_text(&out, "the run was ");
-        styled(sink, &out, BAD, strcmp(status, "failed") == 0 ? "not finished" : status);
+        text_add_styled(sink, &out, BAD, strcmp(status, "failed") == 0 ? "not finished" : status);
         buffer_append_text(&out, ". ");
     }
-    if (runtime->options.check)
-        add_count(sink, &out, CHANGED, "would change", runtime->counts.predicted);
-    else
-        add_count(sink, &out, CHANGED, "changed", runtime->counts.changed);
-    buffer_append_text(&out, ", ");
-    add_count(sink, &out, GOOD, "unchanged", runtime->counts.unchanged);
-    if (runtime->counts.declined) {
-        buffer_append_text(&out, ", ");
-        add_count(sink, &out, CHANGED, "declined", runtime->counts.declined);
-    }
-    buffer_append_text(&out, ", ");
-    add_count(sink, &out, BAD, "failed", runtime->counts.failed);
+    text_add_counts(sink, &out, &sink->runtime->counts);
     char time[48];
     duration_format((int64_t)ms, time, sizeof time);
     buffer_format(&out, "  (%s%s%s)\n", time, run ? ", run " : "", run ? run : "");
-    emit(sink, &out);
+    text_emit_now(sink, &out);
 }

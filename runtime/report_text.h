@@ -7,11 +7,23 @@
 #include "runtime.h"
 
 #include <stdbool.h>
+#include <stddef.h>
 
+struct target;
 struct text_sink;
 
 struct text_sink *text_sink_new(struct runtime *runtime);
 void text_sink_free(struct text_sink *sink);
+
+/* The hosts of the run: where there are several, what is said of each is kept until its end. `quiet`: those on which nothing
+ * changed are not mentioned. They live as long as the run. */
+void text_hosts(struct text_sink *sink, struct target *targets, size_t count, bool quiet);
+
+/* One host of several ended: its line of result, and what was kept; that of a failed one waits for the end. */
+void text_host_end(struct text_sink *sink, struct target *target);
+
+/* What `log` says to the person, and what `print` writes as data: with the host's name before each line where there are several. */
+void text_log(struct text_sink *sink, struct buffer *text, bool is_print);
 
 void text_run_start(struct text_sink *sink, const char *runbook, const char *about);
 void text_run_end(struct text_sink *sink, const char *status, const struct failure *failure, const char *run,

@@ -322,11 +322,15 @@ static void check_header(lua_State *L, const char *name)
     runbook_check_needs(L, -1, name);
 }
 
-void runbook_load(lua_State *L, const struct runbook *runbook)
+void runbook_compile(lua_State *L, const struct runbook *runbook)
 {
     runbook_search(L, runbook);
     if (luaL_loadfilex(L, runbook->path, "t") != LUA_OK)
         failure_error(L, "usage", runbook->name, "it cannot be loaded: %s", lua_tostring(L, -1));
+}
+
+void runbook_load(lua_State *L, const struct runbook *runbook)
+{
     if (lua_pcall(L, 0, 1, 0) != LUA_OK) {
         if (failure_is(L, -1, "cancelled"))
             lua_error(L);
@@ -361,7 +365,7 @@ static void push_inert(lua_State *L)
 }
 
 /* [-0, +1, m] Lua's functions that only compute; everything else is inert. */
-static void push_inert_environment(lua_State *L)
+void runbook_push_inert_environment(lua_State *L)
 {
     static const char *const pure[] = {"string",   "table",    "math",  "utf8",   "type",
                                        "tostring", "tonumber", "pairs", "ipairs", "select",
@@ -388,7 +392,7 @@ void runbook_describe(lua_State *L, const struct runbook *runbook)
 {
     if (luaL_loadfilex(L, runbook->path, "t") != LUA_OK)
         failure_error(L, "usage", runbook->name, "it cannot be loaded: %s", lua_tostring(L, -1));
-    push_inert_environment(L);
+    runbook_push_inert_environment(L);
     lua_setupvalue(L, -2, 1);
     lua_sethook(L, on_too_long, LUA_MASKCOUNT, DESCRIBE_STEPS);
     int status = lua_pcall(L, 0, 1, 0);

@@ -44,13 +44,20 @@ bool runbook_find(struct runtime *runtime, const char *name, struct runbook *run
 /* All runbooks of all places, each name in the order of the places: the first wins. The caller frees each and the array. */
 struct runbook *runbook_list(struct runtime *runtime, size_t *count);
 
-/* [-0, +1, v] Loads the file (no effect but its own local work) and checks its header; pushes its table. Raises
- * "usage" with the field that is wrong. `require` finds modules in its folder and in lib/ of the places from now on. */
+/* [-0, +1, v] Compiles the file: pushes the function that runbook_load takes. `require` finds modules in its folder and in lib/
+ * of the places from now on. */
+void runbook_compile(lua_State *L, const struct runbook *runbook);
+
+/* [-1, +1, v] Calls what runbook_compile pushed (no effect but its own local work), anew for each host so that none sees another's
+ * locals, and checks the header; pushes its table. Raises "usage" with the field that is wrong. */
 void runbook_load(lua_State *L, const struct runbook *runbook);
 
 /* [-0, +1, v] The header's table for list and show: the file runs apart from everything, in an environment whose modules
  * are inert, so that looking at what there is cannot do anything. Raises as runbook_load. */
 void runbook_describe(lua_State *L, const struct runbook *runbook);
+
+/* [-0, +1, m] An environment for files that only say something: Lua's functions that compute; everything else gives itself. */
+void runbook_push_inert_environment(lua_State *L);
 
 /* [-0, +0, m] Sets where `require` looks for a file's modules, as runbook_load does. */
 void runbook_search(lua_State *L, const struct runbook *runbook);
@@ -73,10 +80,14 @@ struct runbook_setting {
     char *value;
 };
 
-/* [-0, +1, v] The parameters of the runbook table at `index`: settings, then the table at `vars` (0 = none), then
- * defaults (functions are called). Raises "usage" naming the parameter, the value and what would be right. */
-void runbook_parameters(lua_State *L, int index, const struct runbook_setting *settings, size_t count,
-                        int vars);
+/* [-0, +1, v] The parameters of the runbook table at `index` as far as they are the same on every host: settings, then the table
+ * at `vars` (0 = none), then defaults that are values. Raises "usage" naming the parameter, the value and what would be
+ * right. */
+void runbook_given_parameters(lua_State *L, int index, const struct runbook_setting *settings, size_t count,
+                              int vars);
+
+/* [-0, +1, v] A copy of those at `given`, completed by the defaults that are functions, called on the fiber's host. */
+void runbook_parameters(lua_State *L, int index, int given);
 
 /* [-0, +0, v] Calls the header's `validate` with the parameters: what it raises is "usage". For what the types cannot say, as
  * that two parameters exclude each other. */

@@ -181,54 +181,37 @@ static void apply_vars(lua_State *L, int values, const struct declarations *all,
     }
 }
 
-/* [-0, +1, v] The default of a declaration: its value, or what its function returns; may be nil. */
-static void push_default(lua_State *L, int runbook, size_t index)
+/* [-0, +1, v] A field of the declaration of that index. */
+static int push_field(lua_State *L, int runbook, size_t index, const char *name)
 {
     lua_getfield(L, runbook, "params");
     lua_geti(L, -1, (lua_Integer)index + 1);
-    lua_getfield(L, -1, "default");
-    if (lua_isfunction(L, -1))
-        lua_call(L, 0, 1);
+    int type = lua_getfield(L, -1, name);
     lua_replace(L, -3);
     lua_pop(L, 1);
+    return type;
 }
 
-static void apply_defaults(lua_State *L, int values, int runbook, const struct declarations *all)
+/* What is required and not there; a default that is a function may come yet unless they were `called`. The values are on top. */
+static void refuse_missing(lua_State *L, int runbook, const struct declarations *all, bool called)
 {
-    char error[512];
+    int values = lua_gettop(L);
     struct buffer missing = {0}, hint = {0};
+    struct failure failure;
     for (size_t i = 0; i < all->count; i++) {
         const struct declaration *declaration = &all->items[i];
-        bool given = lua_getfield(L, values, declaration->name) != LUA_TNIL;
-        lua_pop(L, 1);
-        if (given)
-            continue;
-        push_default(L, runbook, i);
-        lua_getfield(L, runbook, "params");
-        lua_geti(L, -1, (lua_Integer)i + 1);
-        lua_getfield(L, -1, "required");
+        bool is_function = push_field(L, runbook, i, "default") == LUA_TFUNCTION;
+        push_field(L, runbook, i, "required");
         bool required = lua_toboolean(L, -1);
-        lua_pop(L, 3);
-        if (lua_isnil(L, -1)) {
-            if (required) {
-                buffer_format(&missing, "%s%s (%s)", missing.length ? ", " : "", declaration->name,
-                              declaration->type_name);
-                buffer_format(&hint, " --set %s=...", declaration->name);
-            }
-            lua_pop(L, 1);
-            continue;
+        if (required && (called || !is_function) && lua_getfield(L, values, declaration->name) == LUA_TNIL) {
+            buffer_format(&missing, "%s%s (%s)", missing.length ? ", " : "", declaration->name,
+                          declaration->type_name);
+            buffer_format(&hint, " --set %s=...", declaration->name);
         }
-        if (!param_from_lua(L, declaration->type, lua_gettop(L), error, sizeof error)) {
-            buffer_free(&missing);
-            buffer_free(&hint);
-            refuse_value(L, declaration, error);
-        }
-        lua_setfield(L, values, declaration->name);
-        lua_pop(L, 1);
+        lua_settop(L, values);
     }
     if (!missing.length)
         return;
-    struct failure failure;
     failure_set(&failure, "usage", "parameters", "missing: %s", missing.bytes);
     failure_hint(&failure, "add%s", buffer_text(&hint));
     buffer_free(&missing);
@@ -236,8 +219,30 @@ static void apply_defaults(lua_State *L, int values, int runbook, const struct d
     failure_raise(L, &failure);
 }
 
-void runbook_parameters(lua_State *L, int index, const struct runbook_setting *settings, size_t count,
-                        int vars)
+/* Defaults of the one kind or the other where nothing is given; a function's may be nil. The values are on top. */
+static void apply_defaults(lua_State *L, int runbook, const struct declarations *all, bool functions)
+{
+    int values = lua_gettop(L);
+    char error[512];
+    for (size_t i = 0; i < all->count; i++, lua_settop(L, values)) {
+        const struct declaration *declaration = &all->items[i];
+        if (lua_getfield(L, values, declaration->name) != LUA_TNIL)
+            continue;
+        bool is_function = push_field(L, runbook, i, "default") == LUA_TFUNCTION;
+        if (is_function != functions)
+            continue;
+        if (is_function)
+            lua_call(L, 0, 1);
+        if (lua_isnil(L, -1))
+            continue;
+        if (!param_from_lua(L, declaration->type, lua_gettop(L), error, sizeof error))
+            refuse_value(L, declaration, error);
+        lua_setfield(L, values, declaration->name);
+    }
+}
+
+void runbook_given_parameters(lua_State *L, int index, const struct runbook_setting *settings, size_t count,
+                              int vars)
 {
     index = lua_absindex(L, index);
     struct declarations *all = push_declarations(L, index);
@@ -247,8 +252,22 @@ void runbook_parameters(lua_State *L, int index, const struct runbook_setting *s
         apply_setting(L, values, all, &settings[i]);
     if (vars)
         apply_vars(L, values, all, vars);
-    apply_defaults(L, values, index, all);
+    apply_defaults(L, index, all, false);
+    refuse_missing(L, index, all, false);
     lua_remove(L, values - 1);
+}
+
+static void push_copy(lua_State *L, int index, bool shown);
+
+void runbook_parameters(lua_State *L, int index, int given)
+{
+    index = lua_absindex(L, index);
+    given = lua_absindex(L, given);
+    struct declarations *all = push_declarations(L, index);
+    push_copy(L, given, false);
+    apply_defaults(L, index, all, true);
+    refuse_missing(L, index, all, true);
+    lua_remove(L, -2);
 }
 
 void runbook_validate(lua_State *L, int index, int parameters)
@@ -269,12 +288,12 @@ void runbook_validate(lua_State *L, int index, int parameters)
     lua_pop(L, 1);
 }
 
-/* [-0, +1, m] A copy in which secrets are the text "<secret>". */
-static void push_shown(lua_State *L, int index)
+/* [-0, +1, m] A copy, with `shown` one in which secrets are the text "<secret>". */
+static void push_copy(lua_State *L, int index, bool shown)
 {
     luaL_checkstack(L, 4, "parameters nested too deep");
     index = lua_absindex(L, index);
-    if (secret_is(L, index)) {
+    if (shown && secret_is(L, index)) {
         lua_pushliteral(L, "<secret>");
         return;
     }
@@ -287,14 +306,14 @@ static void push_shown(lua_State *L, int index)
         json_mark_array(L, -1);
     for (lua_pushnil(L); lua_next(L, index); lua_pop(L, 1)) {
         lua_pushvalue(L, -2);
-        push_shown(L, -2);
+        push_copy(L, -2, shown);
         lua_rawset(L, -5);
     }
 }
 
 void runbook_shown_parameters(lua_State *L, int parameters)
 {
-    push_shown(L, parameters);
+    push_copy(L, parameters, true);
     json_encode(L, -1);
     lua_remove(L, -2);
 }

@@ -12,9 +12,11 @@
 struct binding_module;
 struct fiber;
 struct host;
+struct inventory_source;
 struct journal;
 struct redactor;
 struct reporter;
+struct target;
 struct transfers;
 
 /* A lock between fibers, first come first served (fiber.h). All zeros is a free one. */
@@ -25,23 +27,25 @@ struct fiber_lock {
 
 /* What a fiber hands on to the fibers that it starts. */
 struct fiber_context {
-    struct host *host; /* host, apt, systemd, file, ... act on this one; NULL: the local one */
-    const char *step;  /* name of the step that runs, or NULL; owned by the step's caller */
-    bool inexact;      /* under --check: a value that only a real run can know was used */
+    struct host *host;     /* host, apt, systemd, file, ... act on this one; NULL: the local one */
+    struct target *target; /* what is done counts for this one; NULL outside of runs */
+    const char *step;      /* name of the step that runs, or NULL; owned by the step's caller */
+    bool inexact;          /* under --check: a value that only a real run can know was used */
 };
 
 /* What the command line asks of a run. */
 struct runtime_options {
-    bool check;             /* --check: predict every change, make none */
-    bool diff;              /* --diff: show differences */
-    bool step;              /* --step: ask before each change */
-    bool yes;               /* --yes: answer every confirm() with yes */
-    bool json;              /* --json: events on standard output */
-    bool verbose;           /* -v */
-    bool detailed_exitcode; /* --detailed-exitcode */
-    bool accept_new;        /* --accept-new: host keys that are not known are noted and trusted */
-    bool sudo;              /* --sudo: on other hosts as root */
-    const char *transport;  /* --transport, NULL: chosen for each host */
+    bool check;                /* --check: predict every change, make none */
+    bool diff;                 /* --diff: show differences */
+    bool step;                 /* --step: ask before each change */
+    bool yes;                  /* --yes: answer every confirm() with yes */
+    bool json;                 /* --json: events on standard output */
+    bool verbose;              /* -v */
+    bool detailed_exitcode;    /* --detailed-exitcode */
+    bool accept_new;           /* --accept-new: host keys that are not known are noted and trusted */
+    bool sudo;                 /* --sudo: on other hosts as root */
+    const char *sudo_password; /* --sudo-password, or NULL: none is needed */
+    const char *transport;     /* --transport, NULL: chosen for each host */
 };
 
 /* A product that a runbook may need in some version (`needs`): what a binding registers. */
@@ -87,7 +91,10 @@ struct runtime {
     int (*reference)(lua_State *L); /* what bindings_open registered: [-0, +1, m] pushes the reference
                                                   * as a list of {kind=, name=, ...} */
     const struct product *products; /* what bindings_open registered: ends with a NULL name; or NULL */
-    char *program;                  /* path of the running program */
+    const struct inventory_source *inventory; /* likewise */
+    /* What bindings_open registered: the host of that name which the table at `index` describes, as host{} does. [-0, +0, v] */
+    struct host *(*describe_host)(lua_State *L, const char *name, int index);
+    char *program; /* path of the running program */
 };
 
 /* The runtime of a Lua state. [-0, +0, -] */
