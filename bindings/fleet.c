@@ -98,7 +98,11 @@ static void end(lua_State *L, void *context, size_t index, int results)
         lua_setfield(L, -2, "value");
     }
     if (target->failure) {
-        failure_push(L, target->failure);
+        failure_push(L, target->failure); /* with the host and step of this fiber */
+        lua_pushstring(L, target->failure->host);
+        lua_setfield(L, -2, "host");
+        lua_pushstring(L, target->failure->step[0] ? target->failure->step : NULL);
+        lua_setfield(L, -2, "step");
         lua_setfield(L, -2, "error");
     }
 }

@@ -79,9 +79,9 @@ static bool expand(struct expansion *expansion, const char *done, const char *re
     const char *end = *rest == '[' ? strchr(rest, ']') : NULL;
     if (*rest == '[' && end && memchr(rest, ':', (size_t)(end - rest))) { /* an address stays as it is */
         buffer_append(&name, rest, (size_t)(end + 1 - rest));
-        going = expand(expansion, name.bytes, end + 1);
+        going = expand(expansion, buffer_text(&name), end + 1);
     } else if (*rest == '[' && end) {
-        going = expand_numbers(expansion, name.bytes, rest + 1, end + 1);
+        going = expand_numbers(expansion, buffer_text(&name), rest + 1, end + 1);
     } else if (*rest) {
         going = refuse(expansion,
                        *rest == '[' ? "a bracket is not closed" : "a bracket is closed that was not opened");

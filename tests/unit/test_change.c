@@ -109,7 +109,8 @@ static bool drive(struct scene *scene, lua_CFunction function)
 static void start_run(struct scene *scene)
 {
     struct failure failure;
-    assert_true(report_run_start(scene->runtime, "test", NULL, "{}", true, &failure));
+    assert_true(report_run_start(
+        scene->runtime, &(struct report_run){.runbook = "test", .params = "{}", .quiet = true}, &failure));
 }
 
 /* ---- applying ---- */

@@ -28,7 +28,8 @@ static struct runtime *start(void)
     struct failure failure;
     lua_pushcfunction(runtime->L, open_bindings);
     assert_int_equal(lua_pcall(runtime->L, 0, 0, 0), LUA_OK);
-    assert_true(report_run_start(runtime, "examples", NULL, NULL, true, &failure));
+    assert_true(
+        report_run_start(runtime, &(struct report_run){.runbook = "examples", .quiet = true}, &failure));
     return runtime;
 }
 

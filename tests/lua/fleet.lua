@@ -1,0 +1,391 @@
+-- Runs on many hosts: which hosts, how many at a time, what is said of each, and who keeps whom off.
+package.path = "tests/lib/?.lua;" .. package.path
+local tap = require "tap"
+local sshds = require "sshd"
+
+local sshd <close> = sshds.start()
+local folder = host.run { "mktemp", "-d", reads = true }.stdout:gsub("%s+$", "")
+local program = os.getenv "MOONBOOK"
+
+-- c1..c40 are the throwaway sshd, bad1..bad9 an address where nobody listens.
+file.present { folder .. "/config", content = ([[
+Host c*
+  Port %d
+  User %s
+  IdentityFile %s/id_ed25519
+  UserKnownHostsFile %s/known_hosts
+Host bad*
+  Port 1
+Host c* bad*
+  HostName 127.0.0.1
+  IdentitiesOnly yes
+]]):format(sshd.port, sshds.user, sshd.folder, sshd.folder) }
+
+local function write(name, content)
+  local path = folder .. "/" .. name
+  file.present { path, content = content, mode = "0644" }
+  return path
+end
+
+-- A folder for each test, so that no hosts.lua of another is seen.
+local count = 0
+local function fresh(hosts)
+  count = count + 1
+  local path = folder .. "/" .. count
+  file.directory { path, mode = "0755" }
+  if hosts then file.present { path .. "/hosts.lua", content = hosts, mode = "0644" } end
+  return path
+end
+
+local function moonbook(arguments)
+  table.insert(arguments, 1, program)
+  arguments.ok = { 0, 1, 2, 64, 130 }
+  arguments.reads = true
+  arguments.cwd = arguments.cwd or folder
+  arguments.env = { MOONBOOK_SSH_CONFIG = folder .. "/config", XDG_STATE_HOME = folder .. "/state", HOME = folder,
+    XDG_CONFIG_HOME = folder .. "/none", MOONBOOK_HOSTS = arguments.hosts or "", CANARY = "sesame7719" }
+  arguments.hosts = nil
+  return host.run(arguments)
+end
+
+local function lines(text)
+  local list = {}
+  for line in text:gmatch "[^\n]+" do list[#list + 1] = line end
+  return list
+end
+
+-- The events of a run with --json, those of one name.
+local function events(result, name)
+  local list = {}
+  for _, line in ipairs(lines(result.stdout)) do
+    local event = json.decode(line)
+    if event.event == name then list[#list + 1] = event end
+  end
+  return list
+end
+
+-- [[ which hosts ]]
+
+local function stands_for(terms, wanted, options)
+  options = options or {}
+  local result = moonbook { "hosts", terms, cwd = options.cwd, options.except and "--except", options.except }
+  tap.equal({ result.code, lines(result.stdout) }, { 0, wanted }, terms .. result.stderr)
+end
+
+tap.test("names, ranges, users and ports; each host once, in order", function()
+  stands_for("c1", { "c1" })
+  stands_for("c2,c1,root@c2", { "c2", "c1" })
+  stands_for("c[01-03],x@y:2222,[::1]:22", { "c01", "c02", "c03", "y:2222", "::1" })
+  stands_for("c[1-4], c[7,9]", { "c1", "c3", "c4", "c9" }, { except = "c2,c7" })
+end)
+
+tap.test("groups of hosts.lua, also of groups", function()
+  local where = fresh [[
+    return { groups = { pair = "c[1-2]", all = { "@pair", "c9", "c2" } },
+             hosts = { c9 = { address = "127.0.0.9", port = 2200 } } }]]
+  stands_for("@pair", { "c1", "c2" }, { cwd = where })
+  stands_for("c5,@all", { "c5", "c1", "c2", "c9:2200" }, { cwd = where })
+  stands_for("@all", { "c9:2200" }, { cwd = where, except = "@pair" })
+end)
+
+tap.test("what is wrong is said, with status 64, before anything is touched", function()
+  local cycle = fresh 'return { groups = { a = "@b", b = "@a", n = 3, clients = "c1" } }'
+  for terms, wanted in pairs {
+    ["c[1-"] = "a bracket is not closed", ["c[9-1]"] = "runs backwards", ["c1,,c2"] = "empty name",
+    ["@a"] = "holds itself", ["@n"] = "is number; write", ["@nobody"] = "no group \"nobody\"",
+    ["@client"] = "did you mean @clients",
+    ["c1,-oProxyCommand=x"] = "no name of a host",
+    ["c1;id"] = "no name of a host", ["c1:99999"] = "no port",
+    ["nomad:clas=x"] = "did you mean class", ["nomad:x"] = "no FIELD=VALUE",
+  } do
+    for _, arguments in ipairs { { "hosts", terms }, { "-e", "host.run{'touch', '" .. folder .. "/touched'}", "--on", terms } } do
+      arguments.cwd = cycle
+      local result = moonbook(arguments)
+      tap.equal(result.code, 64, terms)
+      tap.match(result.stderr, wanted)
+    end
+  end
+  tap.equal(moonbook { "hosts", "c1", "--except", "c1" }.code, 64)
+  tap.equal(file.stat(folder .. "/touched"), nil)
+end)
+
+tap.test("a hosts.lua that is not to be trusted, or no such list, is refused", function()
+  local open = fresh 'return { groups = { a = "c1" } }'
+  host.run { "chmod", "0666", open .. "/hosts.lua" }
+  tap.match(moonbook { "hosts", "@a", cwd = open }.stderr, "others than its owner may write")
+  for content, wanted in pairs {
+    ["return 1"] = "returned number", ["return { group = {} }"] = 'field "group"',
+    ["return { groups = 'x' }"] = "groups is string",
+    ["return {"] = "expected", ["error 'oh'"] = "oh", ["return { hosts = { c1 = 'x' } }"] = "hosts.c1 is string",
+    ["return { hosts = { c1 = { adress = 'x' } } }"] = "did you mean .address",
+  } do
+    local result = moonbook { "hosts", "c1", cwd = fresh(content) }
+    tap.equal(result.code, 64, content)
+    tap.match(result.stderr, wanted)
+  end
+  tap.match(moonbook { "hosts", "c1", hosts = folder .. "/no-such.lua" }.stderr, "no%-such.lua cannot be read")
+  tap.equal(moonbook { "hosts", "@x", cwd = fresh "x = os.execute('false') return { groups = { x = 'c1' } }" }.stdout, "c1\n",
+    "loading it has no effect")
+end)
+
+tap.test("hosts.lua says how a host is reached, for --on and host() alike", function()
+  local where = fresh(([[return { hosts = { far = { address = "127.0.0.1", port = %d, user = "%s", identity = "%s/id_ecdsa",
+    known_hosts = "%s/known_hosts" } } }]]):format(sshd.port, sshds.user, sshd.folder, sshd.folder))
+  tap.equal(moonbook { "--on", "far", "-e", "print(host.run{'id', '-un', reads=true}.stdout)", cwd = where }.stdout,
+    sshds.user .. "\n\n")
+  tap.equal(moonbook { "-e", "print(host'far'.run{'id', '-un', reads=true}.stdout)", cwd = where }.stdout,
+    sshds.user .. "\n\n")
+end)
+
+-- [[ how many at a time ]]
+
+-- Each host notes when it begins and when it ends; gives the notes.
+local function watch_schedule(...)
+  local log = folder .. "/schedule"
+  host.run { "rm", "-f", log }
+  local note = ("host.run{'sh', '-c', 'echo begin >>%s; sleep 0.2; echo end >>%s', reads=true}"):format(log, log)
+  local result = moonbook { "-e", note, ... }
+  local running, most, waves = 0, 0, {}
+  for _, line in ipairs(lines(file.read(log) or "")) do
+    running = running + (line == "begin" and 1 or -1)
+    if line == "begin" then most = math.max(most, running) end
+    waves[#waves + 1] = running
+  end
+  return result, most, waves
+end
+
+tap.test("--forks bounds how many work at the same time", function()
+  local result, most = watch_schedule("--on", "c[1-9]", "--forks", "3")
+  tap.equal({ result.code, most }, { 0, 3 }, result.stderr)
+  result, most = watch_schedule("--on", "c[1-6]")
+  tap.equal(result.code, 0)
+  tap.ok(most > 3, "all of them at once")
+end)
+
+tap.test("--batch: the next begin when the last have ended", function()
+  for _, batch in ipairs { "2", "34%" } do
+    local result, most, waves = watch_schedule("--on", "c[1-6]", "--batch", batch)
+    local wanted = batch == "2" and 2 or 3
+    tap.equal({ result.code, most }, { 0, wanted }, result.stderr)
+    for i = 2 * wanted, #waves, 2 * wanted do tap.equal(waves[i], 0, "nobody runs between batches") end
+  end
+end)
+
+tap.test("a host that fails does not stop the others; those that failed come last", function()
+  local result = moonbook { "-e", "host.run{'true'}", "--on", "bad1,c1,c2" }
+  tap.equal(result.code, 1)
+  local c1, c2 = result.stderr:find "changed c1  changed: 1", result.stderr:find "changed c2  changed: 1"
+  local bad = result.stderr:find "\nfailed bad1 "
+  tap.ok(c1 and c2 and bad and bad > c1 and bad > c2, result.stderr)
+  tap.match(result.stderr, "error: bad1: .*refused.*2 of 3 hosts done, 1 failed: bad1\n")
+end)
+
+tap.test("--max-failures: when more have failed, no further host is begun", function()
+  local result = moonbook { "-e", "host.run{'true'}", "--on", "bad[1-3],c[1-2]", "--forks", "1", "--max-failures", "1" }
+  tap.equal(result.code, 1)
+  tap.match(result.stderr, "0 of 5 hosts done, 2 failed: bad1, bad2, 3 not begun: bad3, c1, c2\n")
+  tap.match(result.stderr, "3 of 5 hosts not begun: 2 failed, and max%-failures is 1")
+  result = moonbook { "-e", "host.run{'true'}", "--on", "bad[1-2],c[1-2]", "--forks", "1", "--max-failures", "2" }
+  tap.match(result.stderr, "2 of 4 hosts done, 2 failed: bad1, bad2\n")
+  result = moonbook { "-e", "host.run{'true'}", "--on", "bad1,c1,c2", "--forks", "1", "--max-failures", "0" }
+  tap.match(result.stderr, "2 not begun: c1, c2\n")
+end)
+
+tap.test("a batch in which every host failed is the last", function()
+  local result = moonbook { "-e", "host.run{'true'}", "--on", "bad1,c1,bad[2-3],c2", "--batch", "2" }
+  tap.equal(result.code, 1)
+  tap.match(result.stderr, "1 of 5 hosts done, 3 failed: bad1, bad2, bad3, 1 not begun: c2\n")
+  tap.match(result.stderr, "every host of the last batch did")
+end)
+
+tap.test("numbers that are none are wrong usage, and so are these options without hosts", function()
+  for _, arguments in ipairs { { "--on", "c1", "--forks", "0" }, { "--on", "c1", "--forks", "x" },
+    { "--on", "c1", "--batch", "0" }, { "--on", "c1", "--batch", "101%" }, { "--on", "c1", "--max-failures", "-1" },
+    { "--forks", "3" }, { "--batch", "3" },
+    { "--max-failures", "3" }, { "--except", "c1" } } do
+    local result = moonbook { "-e", "print(1)", table.unpack(arguments) }
+    tap.equal({ result.code, result.stdout }, { 64, "" }, table.concat(arguments, " "))
+  end
+end)
+
+-- [[ a runbook on many hosts ]]
+
+local book = write("book.lua", [[
+  local calls = 0 -- its own on each host
+  return {
+    about = "writes a file",
+    params = {
+      { "where", "path", required = true, about = "its folder" },
+      { "names", "list(string)", default = { "a" } },
+      { "kernel", "string", default = function() return host.run { "uname", reads = true }.stdout:gsub("%s", "") end },
+      { "token", "secret" },
+    },
+    validate = function(p) if #p.names > 2 then error { message = "too many names" } end end,
+    run = function(p)
+      calls = calls + 1
+      p.names[#p.names + 1] = "mine"
+      print(p.kernel, calls, #p.names)
+      step("write", function()
+        for _, name in ipairs(p.names) do file.present { p.where .. "/" .. name, content = p.kernel } end
+      end)
+      step("look", function() warn "seen" end)
+    end,
+  }]])
+
+tap.test("each host computes its own parameters and has locals of its own; data is said with its host", function()
+  local where = fresh()
+  local result = moonbook { "run", book, "--on", "c1,c2", "--forks", "1", "--set", "where=" .. where }
+  tap.equal(result.code, 0, result.stderr)
+  tap.equal(lines(result.stdout), { "c1: Linux\t1\t2", "c2: Linux\t1\t2" })
+  tap.match(result.stderr, "book.lua on 2 hosts\n")
+  tap.match(result.stderr, "\nchanged c1  changed: 2, unchanged: 0, failed: 0 [^\n]*\n" ..
+    "  changed write\n +changed file.present [^\n]*/a")
+  tap.match(result.stderr, "\nok      c2  changed: 0, unchanged: 2, failed: 0[^\n]*\nwarning: seen\n")
+  tap.match(result.stderr, "\n2 of 2 hosts done\nchanged: 2, unchanged: 2, failed: 0 ")
+end)
+
+tap.test("--check on many hosts predicts for each, and --detailed-exitcode tells", function()
+  local where = fresh()
+  local result = moonbook { "run", book, "--on", "c[1-3]", "--check", "--detailed-exitcode", "--set", "where=" .. where }
+  tap.equal(result.code, 2)
+  for i = 1, 3 do tap.match(result.stderr, "would change c" .. i .. "  would change: 2, unchanged: 0, failed: 0") end
+  tap.equal(file.glob(where .. "/*"), {})
+end)
+
+tap.test("events say which host", function()
+  local where = fresh()
+  local result = moonbook { "run", book, "--on", "bad1,c1", "--json", "--set", "where=" .. where,
+    "--set", "token=env:CANARY" }
+  tap.equal(result.code, 1)
+  local start = events(result, "run.start")[1]
+  tap.equal(start.hosts, { "bad1", "c1" })
+  tap.equal(start.params, { where = where, names = { "a" }, token = "<secret>" })
+  tap.equal(events(result, "host.start")[1].params.kernel, "Linux")
+  for _, change in ipairs(events(result, "change")) do tap.equal(change.host, "c1") end
+  local ends = {}
+  for _, event in ipairs(events(result, "host.end")) do ends[event.host] = event end
+  tap.equal({ ends.c1.status, ends.c1.changed, ends.bad1.status, ends.bad1.changed }, { "ok", 2, "failed", 0 })
+  tap.equal({ ends.bad1.error.kind, ends.bad1.error.host }, { "unreachable", "bad1" })
+  tap.equal(events(result, "run.end")[1].status, "failed")
+end)
+
+tap.test("parameters are refused before any host is asked; what hosts refuse of them is wrong usage too", function()
+  for _, arguments in ipairs { {}, { "--set", "where=relative" }, { "--set", "wher=/tmp" } } do
+    local result = moonbook { "run", book, "--on", "bad[1-2]", table.unpack(arguments) }
+    tap.equal(result.code, 64, result.stderr)
+    tap.ok(not result.stderr:find "bad1", "no host is asked")
+  end
+  local result = moonbook { "run", book, "--on", "c[1-2]", "--set", "where=/tmp", "--set", "names=a,b,c" }
+  tap.equal(result.code, 64, result.stderr)
+  tap.match(result.stderr, "error: c2: parameters: too many names")
+end)
+
+tap.test("one host: as on this machine, with its name", function()
+  local where = fresh()
+  local result = moonbook { "run", book, "--on", "c1", "--set", "where=" .. where }
+  tap.equal({ result.code, result.stdout }, { 0, "Linux\t1\t2\n" }, result.stderr)
+  tap.match(result.stderr, "book.lua on c1\n")
+  tap.match(result.stderr, "\n  changed write\n")
+  tap.match(moonbook { "run", book, "--on", "bad1", "--set", "where=" .. where }.stderr, "^error: bad1: ")
+  tap.equal(moonbook { "--on", "local", "-e", "print(host.name)" }.stdout, host.name .. "\n")
+end)
+
+tap.test("an interrupt ends every host and says so", function()
+  local result = host.run { "sh", "-c", [[
+    "$0" --on c1,c2 -e 'host.run{"touch", "]] .. folder .. [[/begun", reads=true} sleep(60)' & process=$!
+    while ! [ -e ]] .. folder .. [[/begun ]; do sleep 0.05; done
+    kill -INT $process; wait $process]], program, ok = 130, reads = true, timeout = "50s",
+    env = { MOONBOOK_SSH_CONFIG = folder .. "/config", XDG_STATE_HOME = folder .. "/state" } }
+  tap.match(result.stderr, "0 of 2 hosts done, 2 interrupted: c1, c2\n")
+end)
+
+-- [[ fleet{} ]]
+
+local function lua(chunk)
+  return moonbook { "-e", chunk }
+end
+
+tap.test("fleet: results in order, modules act on each host", function()
+  local result = lua [[
+    local r, failed = fleet({ "c[1-2]", host "c3", "c1" }, function(h)
+      return h.run { "echo", "x", reads = true }.stdout .. host.os.id
+    end)
+    print(#r, failed, r[1].host, r[2].host, r[3].host, r[1].ok, (r[3].value:gsub("\n", " ")))]]
+  tap.match(result.stdout, "^3\t0\tc1\tc2\tc3\ttrue\tx %l+\n")
+end)
+
+tap.test("fleet: failures are raised with all results, or given back within max_failures", function()
+  local result = lua [[
+    local function seven(h) return h.run { "true", reads = true } and 7 end
+    local done, err = pcall(fleet, "bad1,c1", seven)
+    print(done, err.kind, #err.results, err.results[1].ok, err.results[1].error.kind, err.results[2].value)
+    local r, failed = fleet("bad1,c1", seven, { max_failures = 1 })
+    print(failed, r[1].ok, r[1].error.host, r[2].value)
+    done, err = pcall(fleet, "bad1,c[1-2]", seven, { max_failures = 0, forks = 1 })
+    print(done, err.results[2].ok, err.results[2].error, err)]]
+  local said = lines(result.stdout)
+  tap.equal(said[1], "false\tfailed\t2\tfalse\tunreachable\t7")
+  tap.equal(said[2], "1\tfalse\tbad1\t7")
+  tap.match(said[3], "^false\tfalse\tnil\t.*1 of 3 hosts failed: bad1: .*2 of 3 hosts not begun")
+end)
+
+tap.test("fleet: changes count for the run; wrong options are said", function()
+  local result = lua [[fleet("c1,c2", function() host.run { "true" } end)]]
+  tap.match(result.stderr, "changed: 2, unchanged: 0, failed: 0")
+  for chunk, wanted in pairs {
+    ["fleet('c1', print, { fork = 2 })"] = "did you mean .forks", ["fleet('c1', print, { forks = 0 })"] = "forks= is 1 or more",
+    ["fleet('c1', print, { batch = 'x' })"] = "batch= is a number", ["fleet(7, print)"] = "hosts are text",
+    ["fleet({ 7 }, print)"] = "hosts are text", ["fleet('c1')"] = "function",
+  } do tap.match(lua(chunk).stderr, wanted) end
+end)
+
+-- [[ the lock ]]
+
+-- A run that holds the lock of c1 until it is told to end.
+local function while_locked(fn)
+  local gate = folder .. "/gate"
+  host.run { "rm", "-f", gate, gate .. ".held" }
+  host.run { "mkfifo", gate }
+  parallel {
+    function()
+      moonbook { "--on", "c1", "-e", ("host.run{'touch', '%s.held'} host.run{'cat', '%s', reads=true}"):format(gate, gate) }
+    end,
+    function()
+      wait { function() return file.stat(gate .. ".held") end, timeout = "30s", every = "50ms", what = "the first run" }
+      local done, problem = pcall(fn)
+      host.run { "sh", "-c", "echo >" .. gate, reads = true }
+      if not done then error(problem, 0) end
+    end,
+  }
+end
+
+tap.test("a second run that would change the host is refused, with who has it; reading goes on", function()
+  while_locked(function()
+    local result = moonbook { "--on", "c2", "-e", "host.run{'touch', '" .. folder .. "/second'}" }
+    tap.equal(result.code, 1)
+    tap.match(result.stderr, "error: c2: lock: c2 is being changed by run %d+%-%d+%-%x+ of %w+@.* since %d+%-")
+    tap.match(result.stderr, "what to do: wait for its end, .* `kill %d+` on c2")
+    tap.equal(file.stat(folder .. "/second"), nil)
+    tap.equal(moonbook { "--on", "c2", "-e", "print(host.run{'echo', 'x', reads=true}.stdout)" }.stdout, "x\n\n")
+    tap.equal(moonbook { "--on", "c2", "--check", "-e", "host.run{'true'}" }.code, 0)
+  end)
+  tap.equal(moonbook { "--on", "c2", "-e", "host.run{'true'}" }.code, 0, "free again")
+end)
+
+tap.test("a run that was killed holds nothing; a process of the same number does not either", function()
+  local lock = sshd.folder .. "/state/moonbook/lock"
+  file.present { lock, content = "999999 5\nrun 20200101-000000-0000 of nobody@nowhere since then\n" }
+  tap.equal(moonbook { "--on", "c1", "-e", "host.run{'true'}" }.code, 0)
+  file.present { lock, content = "1 5\nrun 20200101-000000-0000 of nobody@nowhere since then\n" }
+  tap.equal(moonbook { "--on", "c1", "-e", "host.run{'true'}" }.code, 0)
+  file.present { lock, content = "nonsense" }
+  tap.equal(moonbook { "--on", "c1", "-e", "host.run{'true'}" }.code, 0)
+end)
+
+tap.test("a run that the holder began works under its lock", function()
+  local result = moonbook { "-e", ("host.run{'true'} host.run{%q, '-e', 'host.run{\"true\"}'}"):format(program) }
+  tap.equal(result.code, 0, result.stderr)
+end)
+
+host.run { "rm", "-rf", folder, reads = true }
+tap.finish()
