@@ -2,6 +2,7 @@
 package.path = "tests/lib/?.lua;" .. package.path
 local tap = require "tap"
 local sshds = require "sshd"
+local nomad_servers = require "nomad_server"
 
 local sshd <close> = sshds.start()
 local folder = host.run { "mktemp", "-d", reads = true }.stdout:gsub("%s+$", "")
@@ -44,6 +45,8 @@ local function moonbook(arguments)
   arguments.cwd = arguments.cwd or folder
   arguments.env = { MOONBOOK_SSH_CONFIG = folder .. "/config", XDG_STATE_HOME = folder .. "/state", HOME = folder,
     XDG_CONFIG_HOME = folder .. "/none", MOONBOOK_HOSTS = arguments.hosts or "", CANARY = "sesame7719" }
+  for name, value in pairs(arguments.more or {}) do arguments.env[name] = value end
+  arguments.more = nil
   arguments.hosts = nil
   return host.run(arguments)
 end
@@ -135,6 +138,49 @@ tap.test("hosts.lua says how a host is reached, for --on and host() alike", func
     sshds.user .. "\n\n")
   tap.equal(moonbook { "-e", "print(host'far'.run{'id', '-un', reads=true}.stdout)", cwd = where }.stdout,
     sshds.user .. "\n\n")
+end)
+
+tap.test("nodes that Nomad knows", function()
+  local server <close> = nomad_servers.start()
+  local more = { NOMAD_ADDR = server.url }
+  local node = server:client().nodes.list_nodes()[1]
+  local function nodes(filter)
+    local result = moonbook { "hosts", "nomad:" .. filter, more = more }
+    return result.code == 0 and lines(result.stdout) or result.stderr
+  end
+  for _, filter in ipairs { "status=ready", "name=" .. node.Name, "id=" .. node.ID:sub(1, 8), "drain=false,status=ready",
+    "dc=dc*", "datacenter=" .. node.Datacenter, "eligibility=eligible", "name=" .. node.Name:sub(1, 1) .. "*" } do
+    tap.equal(nodes(filter), { node.Name }, filter)
+  end
+  tap.match(nodes "class=builder", "nomad:class=builder: no node is like that")
+  tap.equal(lines(moonbook { "hosts", "c1,nomad:status=ready,drain=false,c2", more = more }.stdout), { "c1", node.Name, "c2" },
+    "a filter's commas are its own")
+  tap.equal(moonbook { "hosts", "nomad:status=ready", more = { NOMAD_ADDR = "http://127.0.0.1:1" } }.code, 1)
+end)
+
+tap.test("a node whose name nobody here knows is reached at the address that the cluster has", function()
+  local server <close> = nomad_servers.start()
+  local node = server:client().nodes.list_nodes()[1]
+  file.present { folder .. "/unknown", content = ("Host %s\n  Port %d\n  User %s\n  IdentityFile %s/id_ed25519\n" ..
+    "  UserKnownHostsFile %s/known_hosts\n"):format(node.Name, sshd.port, sshds.user, sshd.folder, sshd.folder) }
+  local result = moonbook { "--on", "nomad:status=ready", "-e", "print(host.run{'echo', 'x', reads=true}.stdout)",
+    more = { NOMAD_ADDR = server.url, MOONBOOK_SSH_CONFIG = folder .. "/unknown" } }
+  tap.equal({ result.code, result.stdout }, { 0, "x\n\n" }, result.stderr)
+end)
+
+tap.test("--sudo-password: from where it is, to sudo's input", function()
+  if not sshds.root then return tap.skip("sudo's password", "users of its own need root") end
+  local function who(...)
+    return moonbook { more = { SESAME = "open sesame" }, "--on", "tester@c1", "-e",
+      "print(host.run{'id', '-un', reads=true}.stdout)", ... }
+  end
+  local first = who("--sudo-password", "env:SESAME")
+  tap.equal(first.stdout, "root\n\n", first.stderr)
+  tap.equal(who().stdout, "tester\n\n")
+  tap.match(who("--sudo-password", "env:CANARY").stderr, "[Pp]assword")
+  local result = who("--sudo-password", "open sesame")
+  tap.equal(result.code, 64)
+  tap.match(result.stderr, "not the password itself")
 end)
 
 -- [[ how many at a time ]]
