@@ -335,6 +335,9 @@ extern const struct api_product consul_product, nomad_product, vault_product;
 int consul_version(lua_State *L);
 int nomad_version(lua_State *L);
 
+/* "PATH#FIELD" -> the field of what Vault has at the path: [-1, +1, v]. */
+int vault_secret(lua_State *L);
+
 /* Sources of the inventory: [-1, +1, v]. */
 int consul_hosts(lua_State *L);
 int nomad_hosts(lua_State *L);

@@ -6,6 +6,7 @@
 #include "host_value.h"
 #include "inventory.h"
 #include "reference.h"
+#include "secret_source.h"
 
 #include <string.h>
 
@@ -24,6 +25,11 @@ static const struct product products[] = {
     {"nomad", "Nomad", nomad_version},
     {"vault", "Vault", vault_version},
     {NULL, NULL, NULL},
+};
+
+static const struct secret_store stores[] = {
+    {"vault", vault_secret},
+    {NULL, NULL},
 };
 
 static const struct inventory_source inventory[] = {
@@ -75,6 +81,7 @@ void bindings_open(lua_State *L)
     runtime_of(L)->reference = reference_push;
     runtime_of(L)->products = products;
     runtime_of(L)->inventory = inventory;
+    runtime_of(L)->stores = stores;
     runtime_of(L)->describe_host = host_describe;
     for (size_t i = 0; modules[i]; i++)
         open_module(L, modules[i]);

@@ -638,7 +638,7 @@ static void take_sudo(lua_State *L, int index, struct host_spec *spec)
     size_t length = 0;
     struct secret_source source;
     struct failure failure;
-    if (type == LUA_TSTRING && secret_source_parse(lua_tostring(L, -1), &source)) {
+    if (type == LUA_TSTRING && secret_source_parse(runtime_of(L), lua_tostring(L, -1), &source)) {
         if (source.place == SECRET_PROMPT)
             source.name = "sudo password";
         if (!secret_source_push(L, &source, &failure))

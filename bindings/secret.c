@@ -56,6 +56,18 @@ static int secret_command(lua_State *L)
     return push_source(L, &(struct secret_source){.place = SECRET_COMMAND, .argv = argv});
 }
 
+static int secret_vault(lua_State *L)
+{
+    struct secret_source source;
+    luaL_checkstring(L, 1);
+    lua_settop(L, 1);
+    lua_pushfstring(L, "vault:%s", lua_tostring(L, 1));
+    if (!secret_source_parse(runtime_of(L), lua_tostring(L, 2), &source))
+        return failure_advise(L, "usage", "secret.vault", "write secret.vault \"secret/ci/deploy#password\"",
+                              "no path and field is given");
+    return push_source(L, &source);
+}
+
 static int secret_prompt(lua_State *L)
 {
     lua_settop(L, 1);
@@ -95,6 +107,13 @@ static const struct binding_function functions[] = {
      "minutes.",
      "local token = secret.command{\"echo\", \"not-very-secret\"}\n"
      "assert(tostring(\"Bearer \" .. token) == \"<secret>\")"},
+    {"vault", secret_vault, "secret.vault(\"PATH#FIELD\") -> secret",
+     "The field of what Vault has at the path, read once a run with the operator's own address and token "
+     "(VAULT_ADDR, "
+     "VAULT_TOKEN). secret/ci finds what version 2 of the KV engine has at secret/data/ci too. Raises "
+     "\"not-found\" where there is "
+     "no such path or field, and what vault.read raises.",
+     NULL},
     {"prompt", secret_prompt, "secret.prompt([QUESTION]) -> secret",
      "What you type at the terminal, which does not show it; the same question is asked once a run. Raises "
      "\"usage\" where there is no terminal.",

@@ -118,7 +118,7 @@ static void take_sudo_password(lua_State *L, const char *text)
     struct secret_source source;
     struct failure failure;
     size_t length;
-    if (!secret_source_parse(text, &source))
+    if (!secret_source_parse(runtime_of(L), text, &source))
         failure_advise(L, "usage", "--sudo-password",
                        "write prompt, pass:NAME, env:VAR, file:PATH, command:TEXT or - (standard input)",
                        "where the password is, is to be said, not the password itself");

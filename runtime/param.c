@@ -4,6 +4,7 @@
 #include "buffer.h"
 #include "json.h"
 #include "quantity.h"
+#include "runtime.h"
 #include "secret.h"
 #include "secret_source.h"
 #include "unknown.h"
@@ -46,8 +47,10 @@ static const struct {
     [PARAM_ENUM] = {"enum", "one of the choices"},
     [PARAM_LIST] = {"list", "a list such as a,b or [\"a\",\"b\"]"},
     [PARAM_MAP] = {"map", "a map such as {\"name\":\"value\"}"},
-    [PARAM_SECRET] = {"secret",
-                      "where the secret is: pass:NAME, env:VARIABLE, file:PATH, command:..., prompt or -"},
+    [PARAM_SECRET] =
+        {"secret",
+         "where the secret is: pass:NAME, env:VARIABLE, file:PATH, command:..., vault:PATH#FIELD, prompt "
+         "or -"},
 };
 
 #define KIND_COUNT (sizeof kinds / sizeof *kinds)
@@ -667,7 +670,7 @@ bool param_secret(lua_State *L, const char *source, char *error, size_t error_si
 {
     struct secret_source parsed;
     struct failure failure;
-    if (!secret_source_parse(source, &parsed)) {
+    if (!secret_source_parse(runtime_of(L), source, &parsed)) {
         /* What was given may be the secret itself. */
         snprintf(error, error_size, "a secret is never given itself; give %s", kinds[PARAM_SECRET].right);
         return false;

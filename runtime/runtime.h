@@ -16,6 +16,7 @@ struct inventory_source;
 struct journal;
 struct redactor;
 struct reporter;
+struct secret_store;
 struct target;
 struct transfers;
 
@@ -92,6 +93,7 @@ struct runtime {
                                                   * as a list of {kind=, name=, ...} */
     const struct product *products; /* what bindings_open registered: ends with a NULL name; or NULL */
     const struct inventory_source *inventory; /* likewise */
+    const struct secret_store *stores;        /* likewise */
     /* What bindings_open registered: the host of that name which the table at `index` describes, as host{} does. [-0, +0, v] */
     struct host *(*describe_host)(lua_State *L, const char *name, int index);
     char *program; /* path of the running program */

@@ -34,7 +34,20 @@ static const struct {
     {"command:", SECRET_SHELL},
 };
 
-bool secret_source_parse(const char *text, struct secret_source *source)
+static bool parse_store(const struct runtime *runtime, const char *text, struct secret_source *source)
+{
+    for (const struct secret_store *store = runtime->stores; store && store->name; store++) {
+        size_t length = strlen(store->name);
+        if (strncmp(text, store->name, length) == 0 && text[length] == ':' && text[length + 1]) {
+            *source =
+                (struct secret_source){.place = SECRET_STORE, .name = text + length + 1, .store = store};
+            return true;
+        }
+    }
+    return false;
+}
+
+bool secret_source_parse(const struct runtime *runtime, const char *text, struct secret_source *source)
 {
     *source = (struct secret_source){0};
     for (size_t i = 0; i < sizeof prefixes / sizeof *prefixes; i++) {
@@ -45,6 +58,8 @@ bool secret_source_parse(const char *text, struct secret_source *source)
             return true;
         }
     }
+    if (parse_store(runtime, text, source))
+        return true;
     source->place = strcmp(text, "-") == 0 ? SECRET_INPUT : SECRET_PROMPT;
     source->name = "secret: ";
     return source->place == SECRET_INPUT || strcmp(text, "prompt") == 0;
@@ -74,6 +89,9 @@ static void describe(const struct secret_source *source, char *out, size_t size)
         break;
     case SECRET_INPUT:
         snprintf(out, size, "standard input");
+        break;
+    case SECRET_STORE:
+        snprintf(out, size, "%s:%s", source->store->name, source->name);
         break;
     }
 }
@@ -238,9 +256,29 @@ static bool fetch_input(struct runtime *runtime, struct buffer *out, struct fail
 
 /* ---- Once a run ---- */
 
-static bool fetch(struct runtime *runtime, const struct secret_source *source, struct buffer *out,
+static bool fetch_store(lua_State *L, const struct secret_source *source, struct buffer *out,
+                        struct failure *failure)
+{
+    int top = lua_gettop(L);
+    size_t length = 0;
+    luaL_checkstack(L, LUA_MINSTACK, "secret");
+    lua_pushcfunction(L, source->store->read);
+    lua_pushstring(L, source->name);
+    bool good = lua_pcall(L, 1, 1, 0) == LUA_OK;
+    if (good) {
+        const char *bytes = secret_or_text(L, -1, source->store->name, &length, NULL);
+        buffer_append(out, bytes, length);
+    } else {
+        failure_from_lua(L, -1, failure);
+    }
+    lua_settop(L, top);
+    return good;
+}
+
+static bool fetch(lua_State *L, const struct secret_source *source, struct buffer *out,
                   struct failure *failure, const char *op)
 {
+    struct runtime *runtime = runtime_of(L);
     switch (source->place) {
     case SECRET_PASS:
         return fetch_pass(runtime, source->name, out, failure, op);
@@ -257,6 +295,8 @@ static bool fetch(struct runtime *runtime, const struct secret_source *source, s
         return terminal_ask(runtime, source->name, false, out, failure);
     case SECRET_INPUT:
         return fetch_input(runtime, out, failure, op);
+    case SECRET_STORE:
+        return fetch_store(L, source, out, failure);
     }
     return failure_set(failure, "usage", op, "an unknown kind of source");
 }
@@ -331,14 +371,13 @@ static void push_key(lua_State *L, const struct secret_source *source)
 static bool read_source(lua_State *L, int cache, const struct secret_source *source, struct failure *failure,
                         const char *op)
 {
-    struct runtime *runtime = runtime_of(L);
     struct buffer bytes = {0};
     struct pending *pending = lua_newuserdatauv(L, sizeof *pending, 0);
     memset(pending, 0, sizeof *pending);
     lua_pushvalue(L, -2);
     lua_pushvalue(L, -2);
     lua_rawset(L, cache);
-    bool good = fetch(runtime, source, &bytes, failure, op);
+    bool good = fetch(L, source, &bytes, failure, op);
     if (source->place != SECRET_ENV)
         cut_line_ends(&bytes);
     if (good && bytes.length < SECRET_MINIMUM) {
@@ -357,7 +396,7 @@ static bool read_source(lua_State *L, int cache, const struct secret_source *sou
     lua_rawset(L, cache);
     if (!good)
         pending->failure = *failure;
-    pending->again = !good && runtime->current && fiber_is_cancelled(runtime);
+    pending->again = !good && runtime_of(L)->current && fiber_is_cancelled(runtime_of(L));
     finish(pending);
     lua_pop(L, 1); /* the key stays: the caller looks again */
     return good;

@@ -332,7 +332,7 @@ tap.test("one host: as on this machine, with its name", function()
   tap.equal({ result.code, result.stdout }, { 0, "Linux\t1\t2\n" }, result.stderr)
   tap.match(result.stderr, "book.lua on c1\n")
   tap.match(result.stderr, "\n  changed write\n")
-  tap.match(moonbook { "run", book, "--on", "bad1", "--set", "where=" .. where }.stderr, "^error: bad1: ")
+  tap.match(moonbook { "run", book, "--on", "bad1", "--set", "where=" .. where }.stderr, "error: bad1: connect: ")
   tap.equal(moonbook { "--on", "local", "-e", "print(host.name)" }.stdout, host.name .. "\n")
 end)
 

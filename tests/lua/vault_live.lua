@@ -303,4 +303,46 @@ tap.test("sealed: its state is data, all else is refused with what to do; unseal
   tap.equal(v.kv_v2.read_secret("before").data.metadata.version, 1)
 end)
 
+tap.test("a field of what Vault has is a source of secrets: parameters, secret.vault, sudo; nothing of it shows", function()
+  v.write("secret/data/ci/deploy", { data = { password = "correct-horse-7719", user = "ci", ["odd#name"] = "battery-5512" } })
+  v.write("sys/mounts/plain", { type = "kv", options = { version = "1" } })
+  v.write("plain/deploy", { password = "staple-3301" })
+  local env = { VAULT_TOKEN = server.token }
+  local function hash(where)
+    return ask(env, ([[
+      local value = secret.vault %q
+      assert(secret.is(value) and not tostring(value):find "[%%d]")
+      print(host.run { "sha256sum", stdin = value, reads = true }.stdout)
+      print(("x" .. value), json.encode { tostring(value) })]]):format(where))
+  end
+  local function sum(text) return host.run { "sha256sum", stdin = text, reads = true }.stdout:match "%x+" end
+  for where, content in pairs { ["secret/data/ci/deploy#password"] = "correct-horse-7719", ["secret/ci/deploy#user"] = false,
+    ["secret/ci/deploy#password"] = "correct-horse-7719", ["plain/deploy#password"] = "staple-3301" } do
+    local said = hash(where)
+    if content then
+      tap.match(said, "^" .. sum(content))
+      tap.equal(said:find(content, 1, true), nil)
+    else
+      tap.match(said, "less than four characters")
+    end
+  end
+  tap.match(hash "secret/ci/deploy#pass", 'has no field "pass".*it has [^\n]*password')
+  tap.match(hash "secret/ci/none#password", "there is nothing at secret/ci/none")
+  tap.match(hash "secret/ci/deploy", "is no path and field")
+  tap.match(hash "#x", "is no path and field")
+  env.VAULT_TOKEN = "s.nobody"
+  tap.match(hash "secret/ci/deploy#password", "permission denied")
+end)
+
+tap.test("a parameter may be in Vault", function()
+  local book = os.tmpname() .. ".lua"
+  file.present { book, content = [[return { about = "x", params = { { "token", "secret", required = true } }, run = function(p)
+    print(p.token, host.run { "wc", "-c", stdin = p.token, reads = true }.stdout) end }]] }
+  local result = servers.moonbook { "run", book, "--set", "token=vault:secret/ci/deploy#password",
+    env = { PATH = os.getenv "PATH", VAULT_ADDR = server.url, VAULT_TOKEN = server.token,
+      XDG_STATE_HOME = os.getenv "XDG_STATE_HOME" } }
+  tap.match(result.stdout, "^<secret>\t18\n")
+  file.absent { book }
+end)
+
 tap.finish()
