@@ -14,7 +14,8 @@
 #define KILL_AFTER_MS     2000 /* from SIGTERM to SIGKILL */
 #define DRAIN_MS          1000 /* for a background child that holds an output after the exit */
 #define READ_PIECE        65536
-#define STREAM_READ_AHEAD (256 << 10)
+#define STREAM_READ_AHEAD ((size_t)256 << 10)
+#define LINE_MOST         ((size_t)16 << 20)
 
 extern char **environ;
 
@@ -338,10 +339,9 @@ struct child_stream {
     struct child *child;
 };
 
-/* Reading goes on while less than STREAM_READ_AHEAD is waiting to be asked for. */
 static void regulate(struct child *child)
 {
-    bool full = child->collected[0].length - child->read_offset > STREAM_READ_AHEAD;
+    bool full = !process_wants_more(&child->collected[0], child->read_offset);
     if (!child->open[0] || full == child->paused[0])
         return;
     child->paused[0] = full;
@@ -363,10 +363,26 @@ bool process_take_line(struct buffer *have, size_t *offset, bool more_comes, str
     size_t length = end ? (size_t)(end - start) : left;
     buffer_append(line, start, length);
     *offset += length + (end != NULL);
-    if (*offset == have->length) {
-        buffer_clear(have);
+    if (*offset == have->length || (*offset >= STREAM_READ_AHEAD && *offset >= have->length / 2)) {
+        have->length -= *offset;
+        memmove(have->bytes, have->bytes + *offset, have->length + 1);
         *offset = 0;
     }
+    return true;
+}
+
+bool process_wants_more(const struct buffer *have, size_t offset)
+{
+    size_t waiting = have->length - offset;
+    return waiting < STREAM_READ_AHEAD ||
+           (waiting <= LINE_MOST && !memchr(have->bytes + offset, '\n', waiting));
+}
+
+bool process_line_is_too_long(const struct buffer *have, size_t offset, struct failure *failure)
+{
+    if (have->length - offset <= LINE_MOST)
+        return false;
+    failure_set(failure, "failed", "read", "a line of more than %zu MiB", LINE_MOST >> 20);
     return true;
 }
 
@@ -380,6 +396,8 @@ static int await_line(struct child *child, struct buffer *line, uint64_t timeout
             return 1;
         if (!child->open[0])
             return 0;
+        if (process_line_is_too_long(&child->collected[0], child->read_offset, failure))
+            return -1;
         uint64_t now = runtime_now(child->runtime);
         enum wait_outcome outcome = timeout_ms == FIBER_NO_TIMEOUT
                                         ? fiber_suspend(child->runtime, FIBER_NO_TIMEOUT)

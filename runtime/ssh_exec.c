@@ -248,8 +248,7 @@ struct ssh_stream {
 /* What came, while less than enough is waiting to be asked for. Errors are kept until it runs. */
 static void take_stream(struct ssh_stream *stream)
 {
-    size_t waiting = stream->output.length - stream->read_offset;
-    if (waiting < STREAM_READ_AHEAD)
+    if (process_wants_more(&stream->output, stream->read_offset))
         ssh_channel_read(stream->channel, 0, STREAM_READ_AHEAD, &stream->output);
     ssh_channel_read(stream->channel, 1, OUTPUT_LIMIT, &stream->error);
     if (stream->begun)
@@ -272,6 +271,8 @@ static int stream_read_line(struct process_stream *base, struct buffer *line, ui
             return -1;
         if (!stream->open)
             return 0;
+        if (process_line_is_too_long(&stream->output, stream->read_offset, failure))
+            return -1;
         enum wait_outcome outcome = ssh_session_wait(stream->session, until);
         if (outcome != WAIT_WOKEN) {
             fiber_wait_failure(failure, outcome, "read", timeout_ms);

@@ -217,17 +217,45 @@ static int read_lines(lua_State *L)
     return 0;
 }
 
+static void stream(struct expectation *expectation)
+{
+    struct runtime *runtime = runtime_new("test");
+    lua_pushcfunction(runtime->L, read_lines);
+    lua_pushlightuserdata(runtime->L, expectation);
+    assert_true(fiber_drive(runtime->L, fiber_start(runtime->L, 1), NULL));
+    runtime_free(runtime);
+}
+
 static void a_stream_gives_line_by_line(void **state)
 {
     (void)state;
     struct expectation e = {.options.argv = SHELL("echo one; echo; printf three")};
-    struct runtime *runtime = runtime_new("test");
-    lua_pushcfunction(runtime->L, read_lines);
-    lua_pushlightuserdata(runtime->L, &e);
-    assert_true(fiber_drive(runtime->L, fiber_start(runtime->L, 1), NULL));
-    runtime_free(runtime);
+    stream(&e);
     assert_true(e.done);
     assert_string_equal(buffer_text(&e.result.output), "one||three|");
+    process_result_free(&e.result);
+}
+
+static void a_stream_gives_long_lines_whole(void **state)
+{
+    (void)state;
+    struct expectation e = {.options.argv =
+                                SHELL("echo 1; head -c 3000000 /dev/zero | tr '\\0' x; echo; echo 3")};
+    stream(&e);
+    assert_true(e.done);
+    assert_int_equal(e.result.output.length, 2 + 3000001 + 2);
+    assert_string_equal(buffer_text(&e.result.output) + 3000000, "xx|3|");
+    process_result_free(&e.result);
+}
+
+static void a_line_without_an_end_is_a_failure(void **state)
+{
+    (void)state;
+    struct expectation e = {.options.argv = SHELL("exec tr '\\0' x </dev/zero")};
+    stream(&e);
+    assert_false(e.done);
+    assert_string_equal(e.failure.kind, "failed");
+    assert_non_null(strstr(e.failure.message, "a line of more than 16 MiB"));
     process_result_free(&e.result);
 }
 
@@ -247,6 +275,8 @@ int main(void)
         cmocka_unit_test(the_environment_is_added_to),
         cmocka_unit_test(no_descriptor_leaks_into_a_child),
         cmocka_unit_test(a_stream_gives_line_by_line),
+        cmocka_unit_test(a_stream_gives_long_lines_whole),
+        cmocka_unit_test(a_line_without_an_end_is_a_failure),
     };
     return cmocka_run_group_tests_name("process", tests, NULL, NULL);
 }
