@@ -196,6 +196,15 @@ void ssh_known_keys_parse(const char *text, const char *name, int port, struct s
     buffer_free(&full);
 }
 
+/* Moves them. */
+static void append(struct ssh_known_keys *keys, struct ssh_known_keys *others)
+{
+    keys->items = reallocate(keys->items, (keys->count + others->count + 1) * sizeof *keys->items);
+    for (size_t i = 0; i < others->count; i++)
+        keys->items[keys->count++] = others->items[i];
+    others->count = 0;
+}
+
 bool ssh_known_keys_read(struct runtime *runtime, const struct ssh_settings *settings,
                          struct ssh_known_keys *keys, struct failure *failure)
 {
@@ -216,12 +225,12 @@ bool ssh_known_keys_read(struct runtime *runtime, const struct ssh_settings *set
             ssh_known_keys_parse(buffer_text(&text), settings->key_name, 0, &plain);
         buffer_free(&text);
     }
-    /* Another port may be another machine: the keys of the plain name count where they match, and where nothing is on
-     * record for the port. As ssh does it. */
-    if (!keys->count) {
-        *keys = plain;
+    /* Another port may be another machine: the keys of the plain name count where they match, and where no key of a host is
+     * on record for the port; a revoked key or an authority for all ("*") is none. As ssh does it, but for a key that is
+     * revoked for the plain name, which ssh then takes for a new one. */
+    if (!ssh_known_keys_have(keys, SSH_KEY_HOST, NULL)) {
+        append(keys, &plain);
         keys->of_other_port = true;
-        return true;
     }
     ssh_known_keys_free(&plain);
     return true;

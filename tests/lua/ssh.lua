@@ -105,6 +105,32 @@ tap.test("a revoked key is refused", function()
   tap.match(tap.raises("invalid", h.run, { "true", reads = true }), "revoked")
 end)
 
+tap.test("what is said of all hosts does not hide the keys of the plain name on another port", function()
+  local key, wrong = public "host_ed25519", public "id_wrong"
+  for _, transport in ipairs { "ssh", "openssh" } do
+    local function try(...)
+      local path = note(table.concat({ ... }, "\n") .. "\n")
+      local before = file.read(path)
+      local chunk = ("host(json.decode %q).run{'true', reads = true}"):format(
+        json.encode(sshd:spec { known_hosts = path, transport = transport }))
+      local result = server.moonbook { "-e", chunk, "--accept-new" }
+      return result.code, result.stderr, file.read(path) == before
+    end
+    for _, marker in ipairs { "@revoked", "@cert-authority" } do
+      local code, said, kept = try(marker .. " * " .. wrong, "127.0.0.1 " .. key)
+      tap.equal({ code, kept }, { 0, true }, transport .. " " .. marker .. said)
+    end
+    local code, said = try("@revoked * " .. key, "127.0.0.1 " .. key)
+    tap.equal(code, 1)
+    tap.match(said, "revoked")
+    -- Another machine's may be another: new, not changed.
+    for _, line in ipairs { "127.0.0.1 " .. wrong, "@revoked * " .. wrong .. "\n127.0.0.1 " .. wrong } do
+      local entered, words, kept = try(line)
+      tap.equal({ entered, kept }, { 0, false }, words)
+    end
+  end
+end)
+
 -- [[ keys ]]
 
 tap.test("ed25519 and ecdsa keys", function()
