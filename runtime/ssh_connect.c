@@ -121,7 +121,7 @@ static struct addrinfo *resolve(struct ssh_journey *journey, uint64_t until, str
     return addresses;
 }
 
-/* One address. The error, 0, or 1 where the wait failed (`failure` tells). */
+/* One address. 0, the error (UV_ETIMEDOUT where it did not answer), or 1 where the wait failed otherwise (`failure` tells). */
 static int connect_to(struct ssh_journey *journey, const struct sockaddr *address, uint64_t until,
                       uv_stream_t **stream, struct failure *failure)
 {
@@ -137,11 +137,11 @@ static int connect_to(struct ssh_journey *journey, const struct sockaddr *addres
         way->status = error;
     }
     enum wait_outcome outcome = await(journey->runtime, way, until);
-    error = outcome == WAIT_WOKEN ? way->status : 1;
+    error = outcome == WAIT_WOKEN ? way->status : outcome == WAIT_TIMEOUT ? UV_ETIMEDOUT : 1;
     if (outcome == WAIT_WOKEN)
         free(way);
     else
-        say_timeout(journey->settings, outcome, patience_of(journey->settings), failure);
+        fiber_wait_failure(failure, outcome, "connect", 0);
     if (error)
         uv_close((uv_handle_t *)tcp, on_stream_closed);
     else
@@ -149,23 +149,64 @@ static int connect_to(struct ssh_journey *journey, const struct sockaddr *addres
     return error;
 }
 
+/* The addresses that were tried, and why in vain. */
+struct attempts {
+    unsigned count, silent;
+    int error; /* the last one's */
+    struct buffer text;
+};
+
+static void note_attempt(struct attempts *attempts, const struct sockaddr *address, int error)
+{
+    char name[64] = "?";
+    uv_ip_name(address, name, sizeof name);
+    attempts->count++;
+    attempts->silent += error == UV_ETIMEDOUT;
+    attempts->error = error;
+    buffer_format(&attempts->text, "%s%s: %s", attempts->text.length ? "; " : "", name,
+                  error == UV_ETIMEDOUT ? "no answer" : uv_strerror(error));
+}
+
+static void say_attempts(const struct ssh_settings *settings, const struct attempts *attempts,
+                         struct failure *failure)
+{
+    if (attempts->count == attempts->silent)
+        say_timeout(settings, WAIT_TIMEOUT, patience_of(settings), failure);
+    else
+        failure_set(failure, "unreachable", "connect", "%s:%d: %s", settings->address, settings->port,
+                    attempts->count == 1 ? uv_strerror(attempts->error) : buffer_text(&attempts->text));
+    if (attempts->count != attempts->silent)
+        failure_hint(failure, "see whether the host is up and sshd listens on port %d", settings->port);
+    else if (attempts->count > 1)
+        failure_hint(
+            failure,
+            "it has several addresses (%s): see whether the host is up and a firewall lets port %d pass",
+            buffer_text(&attempts->text), settings->port);
+}
+
+/* One address after the other. Those that are left share the time that is, so that a silent one does not take it all. */
 static uv_stream_t *connect_straight(struct ssh_journey *journey, struct failure *failure)
 {
     const struct ssh_settings *settings = journey->settings;
     uint64_t until = runtime_now(journey->runtime) + patience_of(settings);
     struct addrinfo *addresses = resolve(journey, until, failure);
     uv_stream_t *stream = NULL;
+    struct attempts attempts = {0};
+    unsigned left = 0;
     int error = 0;
     if (!addresses)
         return NULL;
-    for (struct addrinfo *each = addresses; each && !stream && error != 1; each = each->ai_next)
-        error = connect_to(journey, each->ai_addr, until, &stream, failure);
-    uv_freeaddrinfo(addresses);
-    if (!stream && error != 1) {
-        failure_set(failure, "unreachable", "connect", "%s:%d: %s", settings->address, settings->port,
-                    uv_strerror(error));
-        failure_hint(failure, "see whether the host is up and sshd listens on port %d", settings->port);
+    for (struct addrinfo *each = addresses; each; each = each->ai_next)
+        left++;
+    for (struct addrinfo *each = addresses; each && !stream && error != 1; each = each->ai_next) {
+        uint64_t now = runtime_now(journey->runtime), share = now < until ? (until - now) / left-- : 0;
+        error = connect_to(journey, each->ai_addr, now + share, &stream, failure);
+        note_attempt(&attempts, each->ai_addr, error);
     }
+    uv_freeaddrinfo(addresses);
+    if (!stream && error != 1)
+        say_attempts(settings, &attempts, failure);
+    buffer_free(&attempts.text);
     return stream;
 }
 
