@@ -23,6 +23,7 @@
 #define EXECS_MOST    8  /* of sshd's ten (MaxSessions): the master's own is one */
 #define REFUSALS_MOST 14 /* of a session, 20 ms to 2.6 s apart */
 #define ALIVE_S       5  /* ServerAliveInterval */
+#define CONNECT_S     10 /* ConnectTimeout, where the configuration has none and the way is straight */
 #define ARGS_MOST     28 /* of our own, beside the settings' */
 
 /* A connection to an address behind the host: one process. */
@@ -203,8 +204,11 @@ static struct process_stream *spawn_master(struct remote_host *remote, int input
     struct openssh_master *master = remote->master;
     static const char line[] = "exec sh -c 'printf \"moonbook-ready %s\\n\" \"$PPID\"; exec cat >/dev/null'";
     struct buffer known_hosts = {0};
-    char alive[40];
+    const struct ssh_settings *settings = &remote->settings;
+    bool has_limit = settings->connect_ms || settings->jump || settings->proxy_command;
+    char alive[40], connect[40];
     snprintf(alive, sizeof alive, "-oServerAliveInterval=%d", ALIVE_S);
+    snprintf(connect, sizeof connect, has_limit ? "-T" : "-oConnectTimeout=%d", CONNECT_S);
     add_known_hosts(remote, &known_hosts);
     const char *before[] = {
         "sh",
@@ -221,6 +225,7 @@ static struct process_stream *spawn_master(struct remote_host *remote, int input
         alive,
         "-oClearAllForwardings=yes",
         "-T",
+        connect,
         remote->host.runtime->options.check ? buffer_text(&known_hosts) : NULL,
         NULL};
     const char **argv = make_argv(remote, before, line);
@@ -440,7 +445,8 @@ static bool connected(struct remote_host *remote, struct failure *failure)
         close_master(remote->master);
         remote->probed = false;
     }
-    bool done = remote_settings(remote, failure) &&
+    struct remote_host *jump; /* left to ssh, which follows a circle without an end */
+    bool done = remote_settings(remote, failure) && remote_jump_host(remote, &jump, failure) &&
                 (remote->master->stream || connect_master(remote, failure)) &&
                 (remote->probed || probe(remote, failure));
     if (!done)

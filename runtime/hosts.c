@@ -21,13 +21,14 @@ struct ssh_server {
 
 /* ---- descriptions ---- */
 
-#define SPEC_TEXTS 10
+#define SPEC_TEXTS 11
 
 static void spec_texts(struct host_spec *spec, const char **texts[SPEC_TEXTS])
 {
-    const char **all[SPEC_TEXTS] = {
-        &spec->name,        &spec->address,   &spec->port,          &spec->user,      &spec->identity,
-        &spec->known_hosts, &spec->transport, &spec->sudo_password, &spec->addresses, &spec->fallback};
+    const char **all[SPEC_TEXTS] = {&spec->name,      &spec->address,       &spec->port,
+                                    &spec->user,      &spec->identity,      &spec->known_hosts,
+                                    &spec->transport, &spec->sudo_password, &spec->addresses,
+                                    &spec->jump,      &spec->fallback};
     memcpy(texts, all, sizeof all);
 }
 
@@ -242,9 +243,8 @@ static void look_up(void *argument)
 }
 
 /* A node of the cluster whose name the operator's machine does not know. */
-static bool needs_fallback(const struct remote_host *remote)
+static bool needs_fallback(const struct remote_host *remote, const struct ssh_settings *settings)
 {
-    const struct ssh_settings *settings = &remote->settings;
     const struct host_spec *spec = &remote->spec;
     if (!spec->fallback || spec->address || settings->jump || settings->proxy_command ||
         strcmp(settings->address, spec->name) != 0)
@@ -257,15 +257,21 @@ bool remote_settings(struct remote_host *remote, struct failure *failure)
 {
     if (remote->has_settings)
         return true;
-    ssh_settings_free(&remote->settings);
-    remote->has_settings = ssh_settings_read(remote->host.runtime, &remote->spec, &remote->settings, failure);
-    if (remote->has_settings && needs_fallback(remote)) {
-        struct host_spec spec = remote->spec;
+    struct ssh_settings settings;
+    struct host_spec spec = remote->spec;
+    bool done = ssh_settings_read(remote->host.runtime, &spec, &settings, failure);
+    if (done && needs_fallback(remote, &settings)) {
         spec.address = spec.fallback;
-        ssh_settings_free(&remote->settings);
-        remote->has_settings = ssh_settings_read(remote->host.runtime, &spec, &remote->settings, failure);
+        ssh_settings_free(&settings);
+        done = ssh_settings_read(remote->host.runtime, &spec, &settings, failure);
     }
-    return remote->has_settings;
+    if (done && !remote->has_settings) { /* another fiber may have asked at the same time */
+        remote->settings = settings;
+        remote->has_settings = true;
+    } else {
+        ssh_settings_free(&settings);
+    }
+    return done;
 }
 
 struct door *remote_door(struct remote_host *remote)
@@ -334,36 +340,77 @@ void remote_use_openssh(struct remote_host *remote, const char *why)
 }
 
 /* "a,user@b:22,c": the last one, and those before it as its own way. */
-bool remote_jump_host(struct remote_host *remote, struct remote_host **jump, struct failure *failure)
+static bool jump_of(struct remote_host *remote, struct remote_host **jump, struct failure *failure)
 {
     const char *list = remote->settings.jump;
     struct buffer space = {0};
     *jump = NULL;
     if (!list)
         return true;
-    const char *comma = strrchr(list, ',');
-    const char *last = comma ? comma + 1 : list;
+    char *before = copy_text(list), *comma = strrchr(before, ',');
+    const char *last = comma ? list + (comma - before) + 1 : list;
     struct host_spec spec = {.known_hosts = remote->spec.known_hosts, .identity = remote->spec.identity};
+    if (comma) {
+        *comma = '\0';
+        spec.jump = before;
+    }
     if (strncmp(last, "ssh://", 6) == 0)
         last += 6;
     bool done = host_spec_parse(last, &spec, &space, failure);
     bool sudo = remote->host.runtime->options.sudo;
     remote->host.runtime->options.sudo = false; /* nothing is run there */
-    struct host *host = done ? hosts_get(remote->host.runtime, &spec, failure) : NULL;
+    *jump = done ? (struct remote_host *)hosts_get(remote->host.runtime, &spec, failure) : NULL;
     remote->host.runtime->options.sudo = sudo;
     buffer_free(&space);
-    if (!host)
+    free(before);
+    return *jump != NULL;
+}
+
+/* On the way from the first host to the one that is asked for; the nearest jump host comes first. */
+struct hop {
+    struct remote_host *remote;
+    const struct hop *before;
+    unsigned number;
+};
+
+#define HOPS_MOST 16
+
+static bool refuse_circle(const struct hop *last, const struct remote_host *again, struct failure *failure)
+{
+    struct buffer chain = {0};
+    const char *names[HOPS_MOST + 1];
+    size_t count = 0;
+    for (const struct hop *hop = last; hop; hop = hop->before)
+        names[count++] = hop->remote->host.name;
+    while (count)
+        buffer_format(&chain, "%s -> ", names[--count]);
+    buffer_append_text(&chain, again->host.name);
+    failure_set(failure, "usage", "ProxyJump", "the way to a jump host leads back to it: %s",
+                buffer_text(&chain));
+    failure_hint(failure, "correct ProxyJump in the SSH configuration; ssh -G %s shows it", again->host.name);
+    buffer_free(&chain);
+    return false;
+}
+
+/* Each would wait for the other's connection, for ever. */
+static bool check_way(const struct hop *before, struct remote_host *remote, struct failure *failure)
+{
+    struct hop hop = {remote, before, before ? before->number + 1 : 0};
+    struct remote_host *jump;
+    for (const struct hop *passed = before; passed; passed = passed->before)
+        if (passed->remote == remote)
+            return refuse_circle(before, remote, failure);
+    if (hop.number == HOPS_MOST)
+        return failure_set(failure, "usage", "ProxyJump", "more than %d jump hosts in a row", HOPS_MOST);
+    if (!remote_settings(remote, failure) || !jump_of(remote, &jump, failure))
         return false;
-    *jump = (struct remote_host *)host;
-    if (*jump == remote)
-        return failure_set(failure, "usage", "ProxyJump", "%s would be reached through itself", list);
-    if (comma && remote_settings(*jump, failure)) {
-        char *before = copy_text(list);
-        before[comma - list] = '\0';
-        free((*jump)->settings.jump);
-        (*jump)->settings.jump = before;
-    }
-    return !comma || (*jump)->has_settings;
+    return !jump || check_way(&hop, jump, failure);
+}
+
+bool remote_jump_host(struct remote_host *remote, struct remote_host **jump, struct failure *failure)
+{
+    *jump = NULL;
+    return check_way(NULL, remote, failure) && jump_of(remote, jump, failure);
 }
 
 /* ---- who and where one is there ---- */

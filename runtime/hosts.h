@@ -18,6 +18,7 @@ struct host_spec {
     const char *identity;    /* file of the private key: this one and no other */
     const char *known_hosts; /* file of host keys instead of the user's and the system's */
     const char *transport;   /* "ssh", "openssh" */
+    const char *jump;        /* jump hosts before it instead of the configuration's */
     bool sudo;
     const char *sudo_password; /* NULL: none is needed */
     const char

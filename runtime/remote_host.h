@@ -48,7 +48,8 @@ const char *remote_needs_openssh(struct remote_host *remote);
 /* From now on by the ssh program; says why. */
 void remote_use_openssh(struct remote_host *remote, const char *why);
 
-/* The last jump host before it, as a host of its own; NULL and true where there is none. */
+/* The last jump host before it, as a host of its own; NULL and true where there is none. Fails ("usage") where the way of
+ * jump hosts leads back to one that it has passed. */
 bool remote_jump_host(struct remote_host *remote, struct remote_host **jump, struct failure *failure);
 
 /* The command that tells who and where one is there, and what its output means. Asked before all else. */

@@ -268,6 +268,8 @@ static void make_arguments(const struct host_spec *spec, struct ssh_list *argume
         ssh_list_add(arguments, "-p");
         ssh_list_add(arguments, spec->port);
     }
+    if (spec->jump)
+        add_option(arguments, "ProxyJump", spec->jump);
     if (spec->user)
         add_option(arguments, "User", spec->user);
     if (spec->address)

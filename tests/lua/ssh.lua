@@ -433,6 +433,42 @@ tap.test("a host that is silent", function()
   tap.match(result.stderr, "did not answer within 1 s")
 end)
 
+tap.test("where one address of a name is silent the next one is tried", function()
+  if not sshds.root then return tap.skip("the next address", "needs a mount namespace") end
+  -- Its queue of connections is full: what comes then is dropped, as by a firewall.
+  local fill = note(([[
+import socket, time
+s = socket.socket(); s.bind(("127.0.0.3", %d)); s.listen(0)
+filling = [socket.socket() for _ in range(3)]
+for c in filling: c.setblocking(False); c.connect_ex(("127.0.0.3", %d))
+print("full", flush=True)
+time.sleep(600)
+]]):format(sshd.port, sshd.port))
+  local process = shell('python3 "$1" >"$2" 2>/dev/null </dev/null & echo $!; while [ ! -s "$2" ]; do sleep 0.02; done', fill,
+    folder .. "/full")
+  local _ <close> = setmetatable({}, { __close = function() host.run { "kill", process, reads = true } end })
+  local names = note("127.0.0.3 first both\n127.0.0.1 first\n127.0.0.1 second\n127.0.0.3 second\n127.0.0.4 both\n", "0644")
+  local lines = ""
+  for _, name in ipairs { "first", "second" } do lines = lines .. ("[%s]:%d %s\n"):format(name, sshd.port, public "host_ed25519") end
+  local function try(name, transport)
+    local chunk = ("local s = json.decode %q s[1] = %q io.write(host(s).run{'echo', 'here', reads = true}.stdout)"):format(
+      json.encode(sshd:spec { address = false, known_hosts = note(lines), transport = transport }), name)
+    return host.run { "unshare", "--mount", "sh", "-c", 'mount --bind "$1" /etc/hosts; shift; exec "$@"', "sh", names,
+      os.getenv "MOONBOOK" or "build/moonbook", "-e", chunk, reads = true, ok = true, timeout = "30s",
+      env = { MOONBOOK_SSH_CONFIG = note "ConnectTimeout 2\n" } }
+  end
+  for _, transport in ipairs { "ssh", "openssh" } do
+    for _, name in ipairs { "first", "second" } do
+      local result = try(name, transport)
+      tap.equal({ result.code, result.stdout }, { 0, "here\n" }, transport .. " " .. name .. result.stderr)
+    end
+  end
+  local none = try("both", "ssh")
+  tap.equal(none.code, 1)
+  tap.match(none.stderr, "127.0.0.3: no answer")
+  tap.match(none.stderr, "127.0.0.4: connection refused")
+end)
+
 tap.test("what is no SSH server, and one that has no place at first", function()
   local web <close> = listener("    c.sendall(b'HTTP/1.1 400 Bad Request\\r\\n\\r\\n'); c.close()")
   tap.raises("unreachable", sshd:host { port = web.port }.run, { "true", reads = true })
@@ -494,6 +530,17 @@ Host third
   local broken = run("host 'third'.run{'true', reads = true}")
   tap.equal(broken.code, 1)
   tap.match(broken.stderr, "second .127.0.0.1:%d+. is not reached from its jump host: .*connect failed")
+end)
+
+tap.test("jump hosts that lead back to one of them are refused", function()
+  for _, transport in ipairs { "ssh", "openssh" } do
+    local config = note "Host a\n  ProxyJump b\nHost b\n  ProxyJump c\nHost c\n  ProxyJump b\n"
+    local result = host.run { os.getenv "MOONBOOK" or "build/moonbook", "-e", "host 'a'.run{'true', reads = true}",
+      "--transport", transport, reads = true, ok = true, timeout = "10s", env = { MOONBOOK_SSH_CONFIG = config } }
+    tap.equal(result.code, 1)
+    tap.match(result.stderr, "leads back to it: a %-> b %-> c %-> b")
+    tap.match(result.stderr, "correct ProxyJump")
+  end
 end)
 
 -- [[ in the middle ]]
