@@ -272,7 +272,13 @@ bool exchange_reach(struct exchange *exchange, struct failure *failure)
     if (exchange->via_port <= 0)
         return failure_set(failure, "usage", exchange->op, "no forward leads to such an address on %s",
                            exchange->via->name);
-    bool done = host_forward(exchange->via, exchange->via_address, exchange->via_port, &socket, failure);
+    const struct transfer_request *request = &exchange->request;
+    uint64_t patience =
+        request->connect_timeout_ms ? request->connect_timeout_ms : TRANSFER_CONNECT_TIMEOUT_MS;
+    if (request->timeout_ms && request->timeout_ms < patience)
+        patience = request->timeout_ms;
+    bool done =
+        host_forward(exchange->via, exchange->via_address, exchange->via_port, patience, &socket, failure);
     if (done)
         exchange->request.target.unix_socket = exchange_copy(exchange, buffer_text(&socket));
     buffer_free(&socket);

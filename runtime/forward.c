@@ -18,6 +18,9 @@ struct forward {
     char socket[80];
     forward_accepted *accepted;
     void *owner; /* NULL once closed */
+    bool tried;
+    void *way; /* opened in advance, or NULL */
+    forward_discard *discard;
     struct forward *next;
 };
 
@@ -45,7 +48,7 @@ static void on_connection(uv_stream_t *listener, int status)
     uv_pipe_init(&forward->runtime->loop, pipe, 0);
     if (uv_accept(listener, (uv_stream_t *)pipe) == 0 && forward->owner &&
         is_this_process((uv_stream_t *)pipe))
-        forward->accepted(forward->owner, forward->address, forward->port, (uv_stream_t *)pipe);
+        forward->accepted(forward->owner, forward, (uv_stream_t *)pipe);
     else
         uv_close((uv_handle_t *)pipe, on_stream_closed);
 }
@@ -60,6 +63,7 @@ static void on_closed(uv_handle_t *handle)
 static void forward_close(struct forward *forward)
 {
     forward->owner = NULL;
+    forward_offer(forward, NULL, NULL);
     uv_close((uv_handle_t *)&forward->listener, on_closed);
     if (*forward->socket)
         unlink(forward->socket);
@@ -113,6 +117,37 @@ struct forward *forward_find(struct forward *list, const char *address, int port
 const char *forward_socket(const struct forward *forward)
 {
     return forward->socket;
+}
+
+const char *forward_address(const struct forward *forward)
+{
+    return forward->address;
+}
+
+int forward_port(const struct forward *forward)
+{
+    return forward->port;
+}
+
+void forward_offer(struct forward *forward, void *way, forward_discard *discard)
+{
+    if (forward->way)
+        forward->discard(forward->way);
+    forward->way = way;
+    forward->discard = discard;
+    forward->tried = forward->tried || way;
+}
+
+void *forward_take(struct forward *forward)
+{
+    void *way = forward->way;
+    forward->way = NULL;
+    return way;
+}
+
+bool forward_is_tried(const struct forward *forward)
+{
+    return forward->tried;
 }
 
 void forward_close_all(struct forward **list)

@@ -104,10 +104,10 @@ void host_temporary_name(const struct host *host, const char *path, struct buffe
     buffer_format(name, ".%.200s.moonbook-%ld-%08x", path + folder, host->pid, random);
 }
 
-bool host_forward(struct host *host, const char *address, int port, struct buffer *socket,
-                  struct failure *failure)
+bool host_forward(struct host *host, const char *address, int port, uint64_t timeout_ms,
+                  struct buffer *socket, struct failure *failure)
 {
-    return host->operations->forward(host, address, port, socket, failure);
+    return host->operations->forward(host, address, port, timeout_ms, socket, failure);
 }
 
 bool host_stat(struct host *host, const char *const *paths, size_t count, struct host_stat *stats,

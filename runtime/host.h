@@ -73,8 +73,8 @@ struct host_operations {
     struct process_stream *(*open)(struct host *host, const struct host_command *command,
                                    struct failure *failure);
     /* A Unix socket here that leads to the address there; its path is appended. NULL: there is nothing to forward. */
-    bool (*forward)(struct host *host, const char *address, int port, struct buffer *socket,
-                    struct failure *failure);
+    bool (*forward)(struct host *host, const char *address, int port, uint64_t timeout_ms,
+                    struct buffer *socket, struct failure *failure);
     void (*close)(struct host *host);
 };
 
@@ -122,9 +122,11 @@ bool host_set_attributes(struct host *host, const char *path, const struct host_
 void host_temporary_name(const struct host *host, const char *path, struct buffer *name);
 
 /* Makes a Unix socket on the operator's machine that leads to the address and port as the host sees them: only this process
- * may connect to it. The same one for the same address, for as long as the connection lasts. Another machine's only. */
-bool host_forward(struct host *host, const char *address, int port, struct buffer *socket,
-                  struct failure *failure);
+ * may connect to it. An address that begins with '/' is a Unix socket there. The same one for the same address, for as long as
+ * the host is known. Another machine's only. The first time the address is tried: "timeout" where it does not answer in that
+ * time, else what answers badly is seen by whoever connects. */
+bool host_forward(struct host *host, const char *address, int port, uint64_t timeout_ms,
+                  struct buffer *socket, struct failure *failure);
 
 /* Looks at many paths in one go; a path that is not there is no failure. */
 bool host_stat(struct host *host, const char *const *paths, size_t count, struct host_stat *stats,

@@ -591,16 +591,17 @@ static void on_tunnel_exit(uv_process_t *process, int64_t status, int signal)
 }
 
 /* The connection becomes standard input and output of an `ssh -W`. */
-static void on_accepted(void *owner, const char *address, int port, uv_stream_t *stream)
+void host_openssh_accept(struct remote_host *remote, struct forward *forward, uv_stream_t *stream)
 {
-    struct remote_host *remote = owner;
     struct openssh_master *master = remote->master;
+    const char *address = forward_address(forward);
     uv_os_fd_t file = -1;
     char target[300];
-    snprintf(target, sizeof target, strchr(address, ':') ? "-W[%s]:%d" : "-W%s:%d", address, port);
+    snprintf(target, sizeof target, strchr(address, ':') ? "-W[%s]:%d" : "-W%s:%d", address,
+             forward_port(forward));
     const char *const before[] = {"ssh",
                                   "-S",
-                                  master->socket,
+                                  master ? master->socket : "none",
                                   "-oControlMaster=no",
                                   "-oProxyCommand=exec false",
                                   "-oBatchMode=yes",
@@ -621,13 +622,13 @@ static void on_accepted(void *owner, const char *address, int port, uv_stream_t 
                                     .stdio = stdio};
     struct tunnel *tunnel = allocate_zeroed(1, sizeof *tunnel);
     tunnel->process.data = tunnel;
-    if (master->stream && uv_spawn(&remote->host.runtime->loop, &tunnel->process, &options) == 0) {
+    if (master && master->stream && uv_spawn(&remote->host.runtime->loop, &tunnel->process, &options) == 0) {
         tunnel->next = master->tunnels;
         tunnel->link = &master->tunnels;
         if (tunnel->next)
             tunnel->next->link = &tunnel->next;
         master->tunnels = tunnel;
-    } else if (master->stream) {
+    } else if (master && master->stream) {
         uv_close((uv_handle_t *)&tunnel->process, on_tunnel_closed);
     } else {
         free(tunnel);
@@ -636,15 +637,17 @@ static void on_accepted(void *owner, const char *address, int port, uv_stream_t 
     free(argv);
 }
 
-static bool openssh_forward(struct host *host, const char *address, int port, struct buffer *socket,
-                            struct failure *failure)
+static bool openssh_forward(struct host *host, const char *address, int port, uint64_t timeout_ms,
+                            struct buffer *socket, struct failure *failure)
 {
     struct remote_host *remote = (struct remote_host *)host;
+    (void)timeout_ms; /* nothing is tried: it is another process that waits for each connection */
     if (!connected(remote, failure))
         return false;
     struct forward *forward = forward_find(remote->forwards, address, port);
     if (!forward)
-        forward = forward_open(host->runtime, &remote->forwards, address, port, on_accepted, remote, failure);
+        forward =
+            forward_open(host->runtime, &remote->forwards, address, port, remote_accept, remote, failure);
     if (forward)
         buffer_append_text(socket, forward_socket(forward));
     return forward != NULL;

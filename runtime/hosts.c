@@ -178,8 +178,7 @@ void hosts_close(struct runtime *runtime)
         return;
     for (struct remote_host *remote = runtime->hosts->first; remote; remote = remote->next) {
         forward_close_all(&remote->forwards);
-        ssh_session_close(remote->session);
-        remote->session = NULL;
+        host_ssh_close(remote);
         host_openssh_close(remote);
     }
 }
@@ -200,6 +199,7 @@ void hosts_free(struct runtime *runtime)
         free_text(remote->key);
         ssh_settings_free(&remote->settings);
         host_openssh_free(remote);
+        free(remote->retired);
         host_free(&remote->host); /* the whole of it: it is the first member */
     }
     while ((server = hosts->servers)) {
@@ -337,6 +337,15 @@ void remote_use_openssh(struct remote_host *remote, const char *why)
     remote->host.operations = &host_openssh_operations;
     report_progress(fiber_thread(runtime->current), "%s: through the ssh program, because of %s",
                     remote->host.name, why);
+}
+
+void remote_accept(void *owner, struct forward *forward, uv_stream_t *stream)
+{
+    struct remote_host *remote = owner;
+    if (remote->host.operations == &host_ssh_operations)
+        host_ssh_accept(remote, forward, stream);
+    else
+        host_openssh_accept(remote, forward, stream);
 }
 
 /* "a,user@b:22,c": the last one, and those before it as its own way. */

@@ -75,11 +75,10 @@ static void on_bytes(uv_stream_t *stream, ssize_t length, const uv_buf_t *piece)
     else if (length > 0)
         buffer_append(&pump->early, piece->base, (size_t)length);
     free(piece->base);
-    if (length == UV_EOF) {
+    if (length == UV_EOF && pump->channel) {
         pump->stream_ended = true;
-        if (pump->channel)
-            ssh_channel_end(pump->channel);
-    } else if (length < 0) {
+        ssh_channel_end(pump->channel);
+    } else if (length < 0) { /* also where nobody waits for the opening any more */
         end(pump);
         return;
     }
@@ -177,8 +176,6 @@ static void on_opened(void *owner, struct ssh_channel *channel, const char *refu
     }
     ssh_channel_write(channel, buffer_text(&pump->early), pump->early.length);
     buffer_wipe(&pump->early);
-    if (pump->stream_ended)
-        ssh_channel_end(channel);
     drain(pump);
 }
 
@@ -187,13 +184,20 @@ void pump_forget(struct pump *pump)
     pump->told = NULL;
 }
 
-struct pump *pump_start(struct ssh_session *session, const char *address, int port, uv_stream_t *stream,
-                        pump_told *told, void *owner)
+static const struct ssh_channel_events events = {on_opened, on_active};
+
+static struct pump *pump_new(uv_stream_t *stream)
 {
-    static const struct ssh_channel_events events = {on_opened, on_active};
     struct pump *pump = allocate_zeroed(1, sizeof *pump);
     pump->stream = stream;
     stream->data = pump;
+    return pump;
+}
+
+struct pump *pump_start(struct ssh_session *session, const char *address, int port, uv_stream_t *stream,
+                        pump_told *told, void *owner)
+{
+    struct pump *pump = pump_new(stream);
     pump->told = told;
     pump->owner = owner;
     pump->opening = ssh_channel_connect(session, address, port, &events, pump);
@@ -204,4 +208,12 @@ struct pump *pump_start(struct ssh_session *session, const char *address, int po
     regulate(pump);
     ssh_session_stir(session);
     return pump;
+}
+
+void pump_adopt(struct ssh_channel *channel, uv_stream_t *stream)
+{
+    struct pump *pump = pump_new(stream);
+    pump->channel = channel;
+    ssh_channel_own(channel, &events, pump);
+    on_active(pump, channel);
 }

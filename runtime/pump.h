@@ -7,10 +7,13 @@
 
 /* Starts one; it ends and releases itself, and the stream, when both sides have ended or the connection is lost. The stream
  * is owned from now on. `told` is called once with NULL when the connection stands, or with the reason why it does not;
- * it may be NULL, and `owner` too. False where the session is dead already: then the stream is closed. */
+ * it may be NULL, and `owner` too. NULL where the session is dead or stuck: then the stream is closed. */
 typedef void pump_told(void *owner, const char *refusal);
 struct pump *pump_start(struct ssh_session *session, const char *address, int port, uv_stream_t *stream,
                         pump_told *told, void *owner);
+
+/* The same for a channel that is open already; it is owned from now on too. */
+void pump_adopt(struct ssh_channel *channel, uv_stream_t *stream);
 
 /* Nothing is told any more. */
 void pump_forget(struct pump *pump);

@@ -20,7 +20,9 @@ struct remote_host {
     struct ssh_settings settings;
     bool has_settings;
     struct fiber_lock connecting;
-    struct ssh_session *session;   /* of "ssh"; NULL before the first use */
+    struct ssh_session *session;  /* of "ssh"; NULL before the first use */
+    struct ssh_session **retired; /* former ones that are stuck, but in use */
+    size_t retired_count;
     struct openssh_master *master; /* of "openssh" */
     struct forward *forwards;      /* open ones */
     bool probed;                   /* its pid and state folder are known */
@@ -55,6 +57,14 @@ bool remote_jump_host(struct remote_host *remote, struct remote_host **jump, str
 /* The command that tells who and where one is there, and what its output means. Asked before all else. */
 extern const char *const remote_probe_argv[];
 bool remote_take_probe(struct remote_host *remote, const char *output, struct failure *failure);
+
+/* Takes a connection to a forward, from the loop, by the transport that the host has by now. */
+void remote_accept(void *remote, struct forward *forward, uv_stream_t *stream);
+void host_ssh_accept(struct remote_host *remote, struct forward *forward, uv_stream_t *stream);
+void host_openssh_accept(struct remote_host *remote, struct forward *forward, uv_stream_t *stream);
+
+/* Ends the connections of "ssh". */
+void host_ssh_close(struct remote_host *remote);
 
 /* The jump host's connection, made where there is none. */
 struct ssh_session *host_ssh_session(struct remote_host *remote, bool for_commands, struct failure *failure);

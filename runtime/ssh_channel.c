@@ -5,23 +5,27 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define READ_PIECE   32768
-#define WINDOW       ((unsigned)2 << 20)
-#define CLOSE_MS     10000 /* for the other side's part in closing a channel */
-#define OPEN_SLOW_MS 10000 /* an opening that took longer: see ssh_session_is_stuck */
+#define READ_PIECE    32768
+#define WINDOW        ((unsigned)2 << 20)
+#define CLOSE_MS      10000 /* for the other side's part in closing a channel */
+#define REACH_SLOW_MS 1000  /* an opening that took longer: see ssh_session_is_stuck */
+#define OPEN_SLOW_MS  10000
+
+const char ssh_busy[] = "another address behind it does not answer";
 
 struct ssh_opening {
     struct ssh_session *session;
     char *address; /* to connect to, or NULL for a command's channel */
     int port;
+    struct buffer message;                   /* for a Unix socket */
     const struct ssh_channel_events *events; /* for a connection */
     void *owner;
     bool forgotten; /* nobody waits any more */
     bool finished;
     struct ssh_channel *channel; /* the result */
     char refusal[160];
+    bool busy;    /* it was never begun: the connection is stuck */
     bool started; /* libssh2 works at it: it must be finished */
-    uint64_t since;
     struct ssh_opening *next;
 };
 
@@ -61,6 +65,7 @@ static struct ssh_channel *channel_new(struct ssh_opening *opening, LIBSSH2_CHAN
 static void opening_free(struct ssh_opening *opening)
 {
     free(opening->address);
+    buffer_free(&opening->message);
     free(opening);
 }
 
@@ -75,7 +80,7 @@ static void opening_finish(struct ssh_opening *opening)
         if (opening->channel)
             opening->events->opened(opening->owner, opening->channel, NULL);
         else
-            opening->events->opened(opening->owner, NULL, opening->refusal);
+            opening->events->opened(opening->owner, NULL, opening->busy ? ssh_busy : opening->refusal);
         opening_free(opening);
     } /* else the fiber that waits takes it */
 }
@@ -102,32 +107,56 @@ static struct ssh_opening *opening_queue(struct ssh_session *session, const char
     return opening;
 }
 
+static void append_number(struct buffer *message, size_t number)
+{
+    const char bytes[] = {(char)(number >> 24), (char)(number >> 16), (char)(number >> 8), (char)number};
+    buffer_append(message, bytes, sizeof bytes);
+}
+
+/* direct-streamlocal@openssh.com: the path, a text and a number that are reserved. libssh2 before 1.11 has no call for it. */
+static LIBSSH2_CHANNEL *open_local_socket(struct ssh_opening *opening)
+{
+    static const char type[] = "direct-streamlocal@openssh.com";
+    if (!opening->message.length) {
+        append_number(&opening->message, strlen(opening->address));
+        buffer_append_text(&opening->message, opening->address);
+        append_number(&opening->message, 0);
+        append_number(&opening->message, 0);
+    }
+    return libssh2_channel_open_ex(opening->session->libssh2, type, sizeof type - 1, WINDOW,
+                                   LIBSSH2_CHANNEL_PACKET_DEFAULT, opening->message.bytes,
+                                   (unsigned)opening->message.length);
+}
+
 /* One call of libssh2. True when the opening is over, well or not. */
 static bool work_at(struct ssh_opening *opening)
 {
     struct ssh_session *session = opening->session;
     LIBSSH2_SESSION *libssh2 = session->libssh2;
+    LIBSSH2_CHANNEL *channel;
     if (!opening->started)
-        opening->since = runtime_now(session->runtime);
+        uv_timer_start(&session->opening_timer, ssh_channels_on_slow_opening,
+                       opening->address ? REACH_SLOW_MS : OPEN_SLOW_MS, 0);
     opening->started = true;
-    LIBSSH2_CHANNEL *channel =
-        opening->address
-            ? libssh2_channel_direct_tcpip_ex(libssh2, opening->address, opening->port, "127.0.0.1", 0)
-            : libssh2_channel_open_ex(libssh2, "session", 7, WINDOW, LIBSSH2_CHANNEL_PACKET_DEFAULT, NULL, 0);
+    if (!opening->address)
+        channel =
+            libssh2_channel_open_ex(libssh2, "session", 7, WINDOW, LIBSSH2_CHANNEL_PACKET_DEFAULT, NULL, 0);
+    else if (*opening->address == '/')
+        channel = open_local_socket(opening);
+    else
+        channel = libssh2_channel_direct_tcpip_ex(libssh2, opening->address, opening->port, "127.0.0.1", 0);
+    int code = channel ? 0 : libssh2_session_last_errno(libssh2);
+    if (code == LIBSSH2_ERROR_EAGAIN)
+        return false;
+    uv_timer_stop(&session->opening_timer);
+    session->stuck = false;
     if (channel) {
-        session->stuck = false;
         opening->channel = channel_new(opening, channel);
         return true;
-    }
-    int code = libssh2_session_last_errno(libssh2);
-    if (code == LIBSSH2_ERROR_EAGAIN) {
-        session->stuck = runtime_now(session->runtime) - opening->since > OPEN_SLOW_MS;
-        return false;
     }
     char *text = NULL;
     libssh2_session_last_error(libssh2, &text, NULL, 0);
     snprintf(opening->refusal, sizeof opening->refusal, "%s", text ? text : "refused");
-    session->stuck = false;
     ssh_session_check(session, code);
     return true;
 }
@@ -148,10 +177,29 @@ static void advance_openings(struct ssh_session *session)
     }
 }
 
+/* Those behind the one that gets no answer are told to go elsewhere. */
+void ssh_channels_on_slow_opening(uv_timer_t *timer)
+{
+    struct ssh_session *session = timer->data;
+    struct ssh_opening *first = session->first_opening, *opening;
+    if (session->dead || !first)
+        return;
+    ssh_session_hold(session);
+    session->stuck = true;
+    while ((opening = first->next)) {
+        first->next = opening->next;
+        opening->busy = true;
+        opening_finish(opening);
+    }
+    session->last_opening = first;
+    ssh_session_wake(session);
+    ssh_session_release(session);
+}
+
 struct ssh_opening *ssh_channel_connect(struct ssh_session *session, const char *address, int port,
                                         const struct ssh_channel_events *events, void *owner)
 {
-    if (session->dead)
+    if (session->dead || session->stuck)
         return NULL;
     struct ssh_opening *opening = opening_queue(session, address, port);
     opening->events = events;
@@ -164,12 +212,21 @@ void ssh_opening_forget(struct ssh_opening *opening)
     opening->forgotten = true;
 }
 
-/* Waits for the channel of a command. */
-static struct ssh_channel *await_opening(struct ssh_session *session, uint64_t until, const char *op,
-                                         struct failure *failure)
+static struct ssh_channel *say_busy(const struct ssh_session *session, const char *op,
+                                    struct failure *failure)
 {
-    struct ssh_opening *opening = opening_queue(session, NULL, 0);
+    failure_set(failure, "busy", op, "%s opens no channel: %s", session->name, ssh_busy);
+    return NULL;
+}
+
+/* Waits for the channel of a command or, with an address, to it. */
+static struct ssh_channel *await_opening(struct ssh_session *session, const char *address, int port,
+                                         uint64_t until, const char *op, struct failure *failure)
+{
     enum wait_outcome outcome = WAIT_WOKEN;
+    if (session->stuck)
+        return say_busy(session, op, failure);
+    struct ssh_opening *opening = opening_queue(session, address, port);
     ssh_session_advance(session);
     while (!opening->finished && !session->dead && outcome == WAIT_WOKEN)
         outcome = ssh_session_wait(session, until);
@@ -180,10 +237,29 @@ static struct ssh_channel *await_opening(struct ssh_session *session, uint64_t u
         return NULL;
     }
     struct ssh_channel *channel = opening->channel;
-    if (!channel && !ssh_session_is_dead(session, op, failure))
+    if (opening->busy)
+        say_busy(session, op, failure);
+    else if (!channel && !ssh_session_is_dead(session, op, failure))
         failure_set(failure, "failed", op, "%s refused a channel: %s", session->name, opening->refusal);
     opening_free(opening);
     return channel;
+}
+
+struct ssh_channel *ssh_channel_reach(struct ssh_session *session, const char *address, int port,
+                                      uint64_t until, struct failure *failure)
+{
+    if (ssh_session_is_dead(session, "forward", failure))
+        return NULL;
+    ssh_session_hold(session);
+    struct ssh_channel *channel = await_opening(session, address, port, until, "forward", failure);
+    ssh_session_release(session);
+    return channel;
+}
+
+void ssh_channel_own(struct ssh_channel *channel, const struct ssh_channel_events *events, void *owner)
+{
+    channel->events = events;
+    channel->owner = owner;
 }
 
 /* ---- commands ---- */
@@ -193,7 +269,7 @@ static struct ssh_channel *open_in_turn(struct ssh_session *session, bool urgent
                                         struct failure *failure)
 {
     for (;;) {
-        while (session->execs >= session->execs_most && !urgent && !session->dead) {
+        while (session->execs >= session->execs_most && !urgent && !session->dead && !session->stuck) {
             enum wait_outcome outcome = ssh_session_wait(session, until);
             if (outcome != WAIT_WOKEN) {
                 fiber_wait_failure(failure, outcome, "run", 0);
@@ -202,7 +278,7 @@ static struct ssh_channel *open_in_turn(struct ssh_session *session, bool urgent
         }
         if (ssh_session_is_dead(session, "run", failure))
             return NULL;
-        struct ssh_channel *channel = await_opening(session, until, "run", failure);
+        struct ssh_channel *channel = await_opening(session, NULL, 0, until, "run", failure);
         if (channel || session->dead || strcmp(failure->kind, "failed") != 0 || urgent || !session->execs)
             return channel;
         session->execs_most = session->execs;
@@ -394,6 +470,9 @@ void ssh_channel_keep_as_tap(struct ssh_channel *channel)
 
 bool ssh_channels_in_use(const struct ssh_session *session)
 {
+    for (const struct ssh_opening *opening = session->first_opening; opening; opening = opening->next)
+        if (!opening->forgotten)
+            return true;
     for (const struct ssh_channel *channel = session->channels; channel; channel = channel->next)
         if (!channel->closing)
             return true;

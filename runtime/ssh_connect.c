@@ -212,7 +212,7 @@ static uv_stream_t *connect_straight(struct ssh_journey *journey, struct failure
 
 struct jump {
     struct fiber *fiber;
-    bool told;
+    bool told, busy;
     char refusal[200];
 };
 
@@ -220,6 +220,7 @@ static void on_told(void *owner, const char *refusal)
 {
     struct jump *jump = owner;
     jump->told = true;
+    jump->busy = refusal == ssh_busy;
     snprintf(jump->refusal, sizeof jump->refusal, "%s", refusal ? refusal : "");
     fiber_wake(jump->fiber);
 }
@@ -251,9 +252,13 @@ static uv_stream_t *connect_via(struct ssh_journey *journey, struct failure *fai
         uint64_t now = runtime_now(journey->runtime);
         outcome = now >= until ? WAIT_TIMEOUT : fiber_suspend(journey->runtime, until - now);
     }
+    journey->busy = jump.busy || (!pump && ssh_session_is_stuck(journey->via));
     if (pump && !jump.told) {
         pump_forget(pump);
         say_timeout(settings, outcome, patience_of(settings), failure);
+    } else if (journey->busy) {
+        failure_set(failure, "timeout", "connect", "%s is not reached from its jump host: %s", settings->name,
+                    ssh_busy);
     } else if (!pump) {
         ssh_session_is_dead(journey->via, "connect", failure);
     } else if (*jump.refusal) {

@@ -44,6 +44,11 @@ static void on_stream_closed(uv_handle_t *handle)
     release(session);
 }
 
+static void on_opening_timer_closed(uv_handle_t *handle)
+{
+    release(handle->data);
+}
+
 /* From the loop, not from inside of what noticed the death: channels go now. */
 static void on_timer_closed(uv_handle_t *handle)
 {
@@ -58,10 +63,11 @@ static void close_handles(struct ssh_session *session)
         return;
     session->handles_closed = true;
     uv_close((uv_handle_t *)session->stream, on_stream_closed);
+    uv_close((uv_handle_t *)&session->opening_timer, on_opening_timer_closed);
     uv_close((uv_handle_t *)&session->timer, on_timer_closed);
 }
 
-static void wake_all(struct ssh_session *session)
+void ssh_session_wake(struct ssh_session *session)
 {
     for (struct ssh_waiter *waiter = session->waiters; waiter; waiter = waiter->next)
         fiber_wake(waiter->fiber);
@@ -82,7 +88,7 @@ void ssh_session_fail(struct ssh_session *session, const char *format, ...)
     session->death = reason.bytes;
     uv_timer_stop(&session->timer);
     close_handles(session);
-    wake_all(session);
+    ssh_session_wake(session);
 }
 
 bool ssh_session_is_dead(const struct ssh_session *session, const char *op, struct failure *failure)
@@ -97,8 +103,12 @@ bool ssh_session_is_dead(const struct ssh_session *session, const char *op, stru
 
 bool ssh_session_is_stuck(const struct ssh_session *session)
 {
-    /* What runs on it is not given up for that: closing it would end it in the middle. */
-    return session->stuck && !ssh_channels_in_use(session);
+    return session->stuck;
+}
+
+bool ssh_session_in_use(const struct ssh_session *session)
+{
+    return ssh_channels_in_use(session);
 }
 
 LIBSSH2_SESSION *ssh_session_libssh2(struct ssh_session *session)
@@ -217,7 +227,7 @@ static void on_bytes(uv_stream_t *stream, ssize_t length, const uv_buf_t *piece)
         ssh_session_fail(session, "the host closed it");
     else if (length < 0)
         ssh_session_fail(session, "%s", uv_strerror((int)length));
-    wake_all(session);
+    ssh_session_wake(session);
     release(session);
 }
 
@@ -316,7 +326,7 @@ void ssh_session_advance(struct ssh_session *session)
     if (!session->dead)
         ssh_channels_advance(session);
     session->advancing = false;
-    wake_all(session);
+    ssh_session_wake(session);
     release(session);
 }
 
@@ -352,10 +362,11 @@ struct ssh_session *ssh_session_new(struct runtime *runtime, const char *name, u
     session->name = copy_text(name);
     session->stream = stream;
     session->execs_most = SSH_EXECS_MOST;
-    session->holders = 3; /* the owner, stream and timer */
+    session->holders = 4; /* the owner, stream and timers */
     stream->data = session;
     uv_timer_init(&runtime->loop, &session->timer);
-    session->timer.data = session;
+    uv_timer_init(&runtime->loop, &session->opening_timer);
+    session->timer.data = session->opening_timer.data = session;
     libssh2_session_set_blocking(session->libssh2, 0);
     libssh2_session_callback_set(session->libssh2, LIBSSH2_CALLBACK_RECV, (void *)(uintptr_t)on_receive);
     libssh2_session_callback_set(session->libssh2, LIBSSH2_CALLBACK_SEND, (void *)(uintptr_t)on_send);

@@ -61,10 +61,18 @@ bool ssh_session_is_dead(const struct ssh_session *session, const char *op, stru
 void ssh_session_fail(struct ssh_session *session, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
-/* Is it known that no answer to an opening came for long? A new connection serves better then. */
+/* An address behind the host that does not answer keeps libssh2 from opening anything else until sshd gives it up, which
+ * takes minutes. An opening without an answer for a second (ten for a command's) makes the connection stuck: what waits to
+ * be opened on it, and what is asked for later, fails as "busy" and belongs on a new connection. What is open goes on. */
 bool ssh_session_is_stuck(const struct ssh_session *session);
 
-/* Opens a channel and starts a command there. Waits. NULL and a failure: "unreachable", "timeout", "cancelled",
+/* Is anything open or being opened on it? */
+bool ssh_session_in_use(const struct ssh_session *session);
+
+/* The refusal of a "busy" connection, as told to owners of channels: this very pointer. */
+extern const char ssh_busy[];
+
+/* Opens a channel and starts a command there. Waits. NULL and a failure: "unreachable", "timeout", "cancelled", "busy",
  * "failed" where the server refuses. At most eight commands run at once on a connection (sshd allows ten), further
  * ones wait here, but for `urgent` ones, which end or look after others. */
 struct ssh_channel *ssh_channel_run(struct ssh_session *session, const char *command, bool urgent,
@@ -77,8 +85,14 @@ struct ssh_channel_events {
                    struct ssh_channel *channel); /* bytes, end, room to write, or a dead connection */
 };
 
-/* A request to connect from the host to an address behind it; NULL where the connection is lost. The owner is told later,
- * at the earliest when the next bytes come or ssh_session_stir is called. */
+/* Opens a channel to an address behind the host; one that begins with '/' is a Unix socket there. Waits, fails as
+ * ssh_channel_run does. Nobody is told what comes before it has an owner. */
+struct ssh_channel *ssh_channel_reach(struct ssh_session *session, const char *address, int port,
+                                      uint64_t until, struct failure *failure);
+void ssh_channel_own(struct ssh_channel *channel, const struct ssh_channel_events *events, void *owner);
+
+/* The same without waiting; NULL where the connection is lost or stuck. The owner is told later, at the earliest when the
+ * next bytes come or ssh_session_stir is called. */
 struct ssh_opening;
 struct ssh_opening *ssh_channel_connect(struct ssh_session *session, const char *address, int port,
                                         const struct ssh_channel_events *events, void *owner);

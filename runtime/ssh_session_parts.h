@@ -19,7 +19,8 @@ struct ssh_session {
     LIBSSH2_SESSION *libssh2;
     uv_stream_t *stream;
     uv_timer_t timer;
-    unsigned holders; /* the owner, two handles, writes under way, channels */
+    uv_timer_t opening_timer; /* runs while libssh2 works at an opening */
+    unsigned holders;         /* the owner, three handles, writes under way, channels */
     bool handles_closed;
     bool established;
     bool apart;
@@ -45,6 +46,7 @@ struct ssh_session {
 
 void ssh_session_hold(struct ssh_session *session);
 void ssh_session_release(struct ssh_session *session);
+void ssh_session_wake(struct ssh_session *session);
 
 /* Gives the connection up where a result of libssh2 says that it is of no use any more. */
 void ssh_session_check(struct ssh_session *session, int code);
@@ -55,6 +57,7 @@ void ssh_session_advance(struct ssh_session *session);
 /* The channels' part of it. */
 void ssh_channels_advance(struct ssh_session *session);
 bool ssh_channels_in_use(const struct ssh_session *session);
+void ssh_channels_on_slow_opening(uv_timer_t *timer);
 void ssh_channels_tell_death(struct ssh_session *session);
 
 #endif

@@ -2,6 +2,7 @@
 package.path = "tests/lib/?.lua;" .. package.path
 local tap = require "tap"
 local servers = require "server"
+local silents = require "silent"
 local sshds = require "sshd"
 
 local server <close> = servers.start()
@@ -46,6 +47,32 @@ for _, transport in ipairs { "ssh", "openssh" } do
     local h = there { consul_addr = "127.0.0.1:1" }
     local err = tap.raises("unreachable", h.consul.status.read_leader, { retries = 0 })
     tap.match(err, "consul_addr= of the host")
+  end)
+
+  tap.test(transport .. ": an address that does not answer holds up nothing else", function()
+    local silent <close> = silents.start "127.0.0.3"
+    local h = there { nomad_addr = transport .. "3" }
+    h.run { "true", reads = true }
+    local over, err = false, nil
+    parallel {
+      function()
+        err = tap.raises("timeout", h.consul { addr = silent.address .. ":" .. silent.port }.status.read_leader,
+          { timeout = "4s", retries = 0 })
+        over = true
+      end,
+      function()
+        tap.equal(h.run { "echo", "here", reads = true }.stdout, "here\n")
+        tap.equal(over, false, "the command waits for it")
+      end,
+      function()
+        tap.equal(h.consul.status.read_leader(), "127.0.0.1:8300")
+        tap.equal(over, false, "another forward waits for it")
+      end,
+    }
+    tap.equal(err.kind, "timeout")
+    tap.match(err, "within 4[.0]* s")
+    if transport == "ssh" then tap.match(err, "127.0.0.3, port " .. silent.port .. ", does not answer there") end
+    tap.equal(h.consul.status.read_leader(), "127.0.0.1:8300")
   end)
 
   tap.test(transport .. ": the socket is nobody else's", function()
