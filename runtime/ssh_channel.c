@@ -466,6 +466,27 @@ void ssh_channel_keep_as_tap(struct ssh_channel *channel)
     forget(channel);
 }
 
+static void on_tap_opened(void *owner, struct ssh_channel *channel, const char *refusal)
+{
+    (void)owner;
+    (void)refusal;
+    if (channel)
+        ssh_channel_keep_as_tap(channel);
+}
+
+static void on_tap_active(void *owner, struct ssh_channel *channel)
+{
+    (void)owner;
+    (void)channel;
+}
+
+void ssh_channels_make_tap(struct ssh_session *session)
+{
+    static const struct ssh_channel_events events = {on_tap_opened, on_tap_active};
+    if (!session->channels && !session->first_opening && ssh_channel_connect(session, NULL, 0, &events, NULL))
+        ssh_session_advance(session);
+}
+
 /* ---- what the connection tells ---- */
 
 bool ssh_channels_in_use(const struct ssh_session *session)

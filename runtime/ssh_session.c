@@ -223,6 +223,8 @@ static void on_bytes(uv_stream_t *stream, ssize_t length, const uv_buf_t *piece)
     }
     free(piece->base);
     ssh_session_advance(session);
+    if (session->established && !session->dead && !session->tap && session->in.length > session->taken)
+        ssh_channels_make_tap(session);
     if (length == UV_EOF)
         ssh_session_fail(session, "the host closed it");
     else if (length < 0)

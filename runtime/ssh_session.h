@@ -8,7 +8,8 @@
  *   that asked is gone: the channel that comes is then closed.
  * - Closing a channel waits for the other side. That is finished here too, nobody waits for it.
  * - Nothing reads what came unless a channel is read: a channel that is closed on both sides, the tap, is kept for that,
- *   so that the server's requests are answered on an idle connection too.
+ *   so that the server's requests are answered on an idle connection too. One that never ran a command, to a jump host,
+ *   gets one when something comes; where the server refuses that, asking for it was enough to have read what came.
  * - It takes answers to keep-alives for nothing. Whether bytes came is what tells that the other side lives.
  *
  * Callbacks of libuv move bytes and wake fibers; what a fiber waits for it looks at again after ssh_session_wait. */

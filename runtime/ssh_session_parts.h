@@ -57,6 +57,7 @@ void ssh_session_advance(struct ssh_session *session);
 /* The channels' part of it. */
 void ssh_channels_advance(struct ssh_session *session);
 bool ssh_channels_in_use(const struct ssh_session *session);
+void ssh_channels_make_tap(struct ssh_session *session);
 void ssh_channels_on_slow_opening(uv_timer_t *timer);
 void ssh_channels_tell_death(struct ssh_session *session);
 

@@ -113,6 +113,16 @@ service "web" { port = 80 /* not this one */ }
   end)
 end
 
+tap.test("a forward goes on when its host is reached by the ssh program from now on", function()
+  local old <close> = sshds.start { folder = sshd.folder }
+  local h = old:host { consul_addr = "127.0.0.1:" .. server.port }
+  tap.equal(h.consul.status.read_leader(), "127.0.0.1:8300")
+  old:kill()
+  -- The same place, with a key that libssh2 1.10 cannot use.
+  local new <close> = sshds.start { folder = sshd.folder, port = old.port, host_keys = "rsa" }
+  tap.equal(h.consul.status.read_leader(), "127.0.0.1:8300")
+end)
+
 tap.test("vault is one for all hosts", function()
   local h = sshd:host()
   tap.equal(h.vault, nil)

@@ -522,6 +522,38 @@ Host third
   tap.match(broken.stderr, "second .127.0.0.1:%d+. is not reached from its jump host: .*connect failed")
 end)
 
+tap.test("the connection to a jump host that nothing goes through answers the server", function()
+  local jobs = {}
+  for i, line in ipairs { "RekeyLimit default 1", "MaxSessions 10", "MaxSessions 0" } do
+    jobs[i] = function()
+      -- The server gives up who does not answer for a second, or wants new keys all the time.
+      local first <close> = sshds.start { folder = keys, "ClientAliveInterval 1", "ClientAliveCountMax 1", line }
+      local second <close> = sshds.start { folder = keys }
+      local config = note(([[
+Host *
+  User %s
+  HostName 127.0.0.1
+  UserKnownHostsFile %s/known_hosts
+  IdentityFile %s/id_ed25519
+  IdentitiesOnly yes
+Host first
+  Port %d
+Host second
+  Port %d
+  ProxyJump first
+]]):format(sshds.user, keys, keys, first.port, second.port))
+      local chunk = ([[local h = host 'second' h.run{'true', reads = true}
+        host.run{'sh', '-c', 'kill $(pgrep -P %s)', reads = true} host.run{'sleep', '7', reads = true}
+        io.write(h.run{'echo', 'here', reads = true}.stdout)]]):format(second.process)
+      local result = host.run { os.getenv "MOONBOOK" or "build/moonbook", "-e", chunk, reads = true, ok = true,
+        timeout = "60s", env = { MOONBOOK_SSH_CONFIG = config } }
+      tap.equal({ result.code, result.stdout }, { 0, "here\n" }, result.stderr)
+      tap.equal(select(2, first:log():gsub("Accepted publickey", "")), 1, line .. ": logins")
+    end
+  end
+  parallel(jobs)
+end)
+
 tap.test("jump hosts that lead back to one of them are refused", function()
   for _, transport in ipairs { "ssh", "openssh" } do
     local config = note "Host a\n  ProxyJump b\nHost b\n  ProxyJump c\nHost c\n  ProxyJump b\n"
