@@ -138,8 +138,9 @@ static bool is_true(const char *text)
     return strcmp(text, "true") == 0 || strcmp(text, "1") == 0;
 }
 
-/* The first address of those that it listens on, as its own machine reaches it. */
-static void add_address(const struct api_agent *agent, const char *text, bool tls, struct buffer *address)
+/* The first address of those that it listens on, as its own machine reaches it; a Unix socket is all of the address. */
+static void add_address(const struct api_agent *agent, const char *text, bool tls, const char *port,
+                        struct buffer *address)
 {
     struct buffer value = {0};
     bool found = tls && agent->tls_address && api_agent_setting(text, agent->tls_address, &value);
@@ -148,10 +149,16 @@ static void add_address(const struct api_agent *agent, const char *text, bool tl
     if (value.length)
         value.bytes[strcspn(value.bytes, " ")] = '\0';
     const char *at = value.length ? value.bytes : "";
+    if (strncmp(at, "unix://", 7) == 0) {
+        buffer_append_text(address, at);
+        buffer_free(&value);
+        return;
+    }
     if (!*at || strcmp(at, "0.0.0.0") == 0 || strcmp(at, "::") == 0 || strcmp(at, "[::]") == 0 ||
         strncmp(at, NO_TEMPLATE, 2) == 0)
         at = "127.0.0.1";
-    buffer_format(address, strchr(at, ':') && *at != '[' ? "[%s]" : "%s", at);
+    buffer_format(address, strchr(at, ':') && *at != '[' ? "%s[%s]:%s" : "%s%s:%s",
+                  tls ? "https://" : "http://", at, port);
     buffer_free(&value);
 }
 
@@ -175,12 +182,11 @@ bool api_agent_address(struct host *host, const struct api_product *product, str
     bool has_tls_port = agent->tls_port && api_agent_setting(all, agent->tls_port, &tls_port);
     if (has_port && has_tls_port && atoi(buffer_text(&port)) < 1)
         tls = true;
-    buffer_append_text(address, tls ? "https://" : "http://");
-    add_address(agent, all, tls, address);
-    buffer_format(address, ":%s",
-                  tls && has_tls_port ? buffer_text(&tls_port)
-                  : has_port          ? buffer_text(&port)
-                                      : product->port);
+    add_address(agent, all, tls,
+                tls && has_tls_port ? buffer_text(&tls_port)
+                : has_port          ? buffer_text(&port)
+                                    : product->port,
+                address);
     buffer_format(from, "%s of %s",
                   text.length ? agent->folder : "the default, nothing being readable in the folder",
                   host->name);
@@ -211,9 +217,13 @@ static void take_apart(const char *base, char *address, size_t size, int *port)
 
 void api_agent_way(const struct api_client *client, struct exchange *exchange)
 {
+    const char *path = client->target.unix_socket;
     exchange->via = client->host;
     exchange->via_port = 0;
-    if (client->host && !client->target.unix_socket)
+    if (client->host && path)
+        snprintf(exchange->via_address, sizeof exchange->via_address, "%s",
+                 strlen(path) < sizeof exchange->via_address ? path : "");
+    else if (client->host)
         take_apart(client->base, exchange->via_address, sizeof exchange->via_address, &exchange->via_port);
 }
 

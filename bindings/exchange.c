@@ -269,7 +269,7 @@ bool exchange_reach(struct exchange *exchange, struct failure *failure)
     struct buffer socket = {0};
     if (!exchange->via)
         return true;
-    if (exchange->via_port <= 0)
+    if (exchange->via_port <= 0 && *exchange->via_address != '/')
         return failure_set(failure, "usage", exchange->op, "no forward leads to such an address on %s",
                            exchange->via->name);
     const struct transfer_request *request = &exchange->request;

@@ -19,7 +19,7 @@ struct exchange {
     struct buffer url, body;
     struct host *via; /* another host, through whose connection it goes; NULL: from here */
     char via_address[256];
-    int via_port; /* 0: an address that cannot be forwarded */
+    int via_port; /* 0: a Unix socket there, or an address that cannot be forwarded */
     bool has_body;
     struct transfer_header *headers;
     size_t header_count;

@@ -22,7 +22,7 @@
 #define KILL_MS       6000
 #define EXECS_MOST    8  /* of sshd's ten (MaxSessions): the master's own is one */
 #define REFUSALS_MOST 14 /* of a session, 20 ms to 2.6 s apart */
-#define ALIVE_S       5  /* ServerAliveInterval */
+#define ALIVE_S       5  /* ServerAliveInterval, where the configuration has none */
 #define CONNECT_S     10 /* ConnectTimeout, where the configuration has none and the way is straight */
 #define ARGS_MOST     28 /* of our own, beside the settings' */
 
@@ -41,7 +41,8 @@ struct openssh_master {
         generation; /* how many there were: what a command of a former one finds says nothing of this one */
     char folder[40];
     char socket[64];
-    struct door door; /* commands at a time */
+    struct ssh_list sockets; /* Unix sockets there that it leads to, by the files u0, u1, ... in the folder */
+    struct door door;        /* commands at a time */
     struct tunnel *tunnels;
 };
 
@@ -74,6 +75,11 @@ static const char **make_argv(const struct remote_host *remote, const char *cons
 
 /* ---- the master ---- */
 
+static void local_socket(const struct openssh_master *master, size_t index, char *path, size_t size)
+{
+    snprintf(path, size, "%s/u%zu", master->folder, index);
+}
+
 static void close_master(struct openssh_master *master)
 {
     process_close(master->stream);
@@ -83,6 +89,12 @@ static void close_master(struct openssh_master *master)
     master->input = -1;
     if (*master->socket)
         unlink(master->socket);
+    for (size_t i = 0; i < master->sockets.count; i++) {
+        char path[80];
+        local_socket(master, i, path, sizeof path);
+        unlink(path);
+    }
+    ssh_list_free(&master->sockets);
     if (*master->folder)
         rmdir(master->folder);
     *master->folder = *master->socket = '\0';
@@ -207,13 +219,14 @@ static struct process_stream *spawn_master(struct remote_host *remote, int input
     const struct ssh_settings *settings = &remote->settings;
     bool has_limit = settings->connect_ms || settings->jump || settings->proxy_command;
     char alive[40], connect[40];
-    snprintf(alive, sizeof alive, "-oServerAliveInterval=%d", ALIVE_S);
+    snprintf(alive, sizeof alive, "-oServerAliveInterval=%d",
+             settings->alive_ms ? (int)(settings->alive_ms / 1000) : ALIVE_S);
     snprintf(connect, sizeof connect, has_limit ? "-T" : "-oConnectTimeout=%d", CONNECT_S);
     add_known_hosts(remote, &known_hosts);
     const char *before[] = {
         "sh",
         "-c",
-        "ssh \"$@\" <&3 2>&1 3<&-; rmdir \"$0\" 2>/dev/null", /* where we are gone by then */
+        "ssh \"$@\" <&3 2>&1 3<&-; rm -f \"$0\"/u*; rmdir \"$0\" 2>/dev/null", /* where we are gone by then */
         master->folder,
         "-M",
         "-S",
@@ -637,6 +650,48 @@ void host_openssh_accept(struct remote_host *remote, struct forward *forward, uv
     free(argv);
 }
 
+/* To a Unix socket: `ssh -W` knows them from 9.4 on only, so the master listens. Its socket is where its own is, in a folder
+ * that nobody else may enter. With the lock held. */
+static bool let_master_listen(struct remote_host *remote, const char *path, const char *address,
+                              struct failure *failure)
+{
+    struct openssh_master *master = remote->master;
+    struct buffer way = {0};
+    buffer_format(&way, "-L%s:%s", path, address);
+    const char *const before[] = {"ssh", "-S", master->socket, "-Oforward", buffer_text(&way), NULL};
+    const char **argv = make_argv(remote, before, NULL);
+    struct process_options options = {.argv = argv, .timeout_ms = PROBE_MS};
+    struct process_result result;
+    bool done = process_run(remote->host.runtime, &options, &result, failure);
+    if (done && result.status != 0)
+        done = failure_set(failure, "failed", "forward", "%s: no way to %s: ssh says: %.300s",
+                           remote->host.name, address, buffer_text(&result.error));
+    process_result_free(&result);
+    free(argv);
+    buffer_free(&way);
+    return done;
+}
+
+static bool forward_local(struct remote_host *remote, const char *address, struct buffer *socket,
+                          struct failure *failure)
+{
+    struct openssh_master *master = remote->master;
+    enum wait_outcome outcome = fiber_lock(remote->host.runtime, &remote->connecting);
+    if (outcome != WAIT_WOKEN)
+        return fiber_wait_failure(failure, outcome, "forward", 0);
+    char path[80];
+    size_t index = 0;
+    while (index < master->sockets.count && strcmp(master->sockets.items[index], address) != 0)
+        index++;
+    local_socket(master, index, path, sizeof path);
+    bool done = index < master->sockets.count || let_master_listen(remote, path, address, failure);
+    if (done && index == master->sockets.count)
+        ssh_list_add(&master->sockets, address);
+    fiber_unlock(&remote->connecting);
+    buffer_append_text(socket, path);
+    return done;
+}
+
 static bool openssh_forward(struct host *host, const char *address, int port, uint64_t timeout_ms,
                             struct buffer *socket, struct failure *failure)
 {
@@ -644,6 +699,8 @@ static bool openssh_forward(struct host *host, const char *address, int port, ui
     (void)timeout_ms; /* nothing is tried: it is another process that waits for each connection */
     if (!connected(remote, failure))
         return false;
+    if (*address == '/')
+        return forward_local(remote, address, socket, failure);
     struct forward *forward = forward_find(remote->forwards, address, port);
     if (!forward)
         forward =

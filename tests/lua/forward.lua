@@ -75,6 +75,33 @@ for _, transport in ipairs { "ssh", "openssh" } do
     tap.equal(h.consul.status.read_leader(), "127.0.0.1:8300")
   end)
 
+  tap.test(transport .. ": an agent that listens on a Unix socket there", function()
+    local path = sshd.folder .. "/" .. transport .. ".sock"
+    local process = servers.launch("python3", "-c", [[
+import http.server, socketserver, sys
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        body = ('"%s"' % self.path).encode()
+        self.send_response(200); self.send_header("Content-Length", str(len(body))); self.end_headers(); self.wfile.write(body)
+    def address_string(self): return "?"
+    def log_message(self, *_): pass
+with socketserver.ThreadingUnixStreamServer(sys.argv[1], Handler) as s:
+    print("ready", flush=True)
+    s.serve_forever()
+]], path)
+    local _ <close> = setmetatable({}, { __close = function() host.run { "kill", process, reads = true } end })
+    local h = there { consul_addr = "unix://" .. path }
+    tap.equal(h.consul.status.read_leader(), "/v1/status/leader")
+    tap.equal(h.consul.status.read_leader(), "/v1/status/leader")
+    tap.raises("unreachable", there { consul_addr = "unix://" .. path .. ".none" }.consul.status.read_leader, { retries = 0 })
+    if not sshds.root then return end
+    local etc = sshd.folder .. "/etc/consul.d"
+    host.run { "sh", "-c", 'mkdir -p "$1"; cat >"$1/consul.hcl"', "sh", etc, reads = true,
+      stdin = ('addresses {\n  http = "unix://%s"\n}\nports { http = 1 }\n'):format(path) }
+    tap.equal(sshd:host { transport = transport, nomad_addr = transport .. "4" }.consul.status.read_leader(), "/v1/status/leader")
+    host.run { "rm", "-r", etc, reads = true }
+  end)
+
   tap.test(transport .. ": the socket is nobody else's", function()
     local h = there()
     h.consul.status.read_leader()
