@@ -1,6 +1,7 @@
 /* The module `file`: what is in the file system of the fiber's host. Here are its reads and its table; the state
  * words live in file_write.c, file_lines.c and file_tree.c. */
 #include "binding.h"
+#include "file_hcl.h"
 #include "file_lines.h"
 #include "file_state.h"
 #include "file_tree.h"
@@ -294,6 +295,24 @@ static const struct binding_function functions[] = {
      "local path = os.tmpname()\n"
      "file.block{path, content = \"10.0.0.1 a\\n10.0.0.2 b\\n\", marker = \"cluster\"}\n"
      "assert(file.read(path):find(\"# BEGIN cluster\\n10.0.0.1 a\\n\", 1, true))\n"
+     "file.absent{path}"},
+    {"hcl", file_hcl,
+     "file.hcl{path, set={[PATH]=VALUE}, remove={PATH, ...}, create=false, mode=, owner=, group=, "
+     "validate=}" RESULT,
+     "A configuration in HCL or JSON says what `set` names and nothing of what `remove` names; paths and "
+     "values are those "
+     "of hcl.set, each path is set as a whole, outer ones first, after the removals. What is equal already "
+     "(4 and 4.0, "
+     "\"a\" however it is escaped) stays as it is written; no line changes that need not. " ATTRIBUTES
+     "A new file (create=true) has 0644, 0600 with a secret in it. " VALIDATE
+     "Raises \"invalid\" with line and column for a file that cannot be read, \"usage\" where a path fits "
+     "several "
+     "things, \"not-found\" for a missing file unless create=true.",
+     "local path = os.tmpname()\n"
+     "file.present{path, content = \"client {\\n\\tenabled = true # yes\\n}\\n\"}\n"
+     "local wanted = { path, set = { [\"client.reserved.cpu\"] = 4, [\"client.enabled\"] = true } }\n"
+     "assert(file.hcl(wanted).changed and not file.hcl(wanted).changed)\n"
+     "assert(hcl.get(file.read(path), \"client.reserved.cpu\") == 4)\n"
      "file.absent{path}"},
     {"directory", file_directory, "file.directory{path, mode=, owner=, group=}" RESULT,
      "A directory is there, with its parents. New parents get 0755 and belong to who makes them; mode and "

@@ -82,22 +82,6 @@ static size_t find_place(lua_State *L, struct file_target *target, const struct 
     return place;
 }
 
-/* [-0, +0, v] Looks at the file and reads it. False where only a real run can know what is in it. */
-static bool read_text(lua_State *L, struct file_target *target)
-{
-    file_target_look(L, target, true);
-    target->content_asked = true;
-    if (!target->found.stat.exists) {
-        if (!argument_boolean(L, 1, target->kind, "create", false))
-            file_target_error(L, target, "not-found", "add create = true to make it",
-                              "the file does not exist");
-        return true;
-    }
-    if (target->found.stat.type == 'f' && !file_target_read_old(L, target))
-        target->content_unknown = true;
-    return !target->content_unknown;
-}
-
 /* [-0, +0, v] The line on top of the stack, which the options table keeps alive. */
 static struct text_span wanted_line(lua_State *L, struct file_target *target)
 {
@@ -158,7 +142,7 @@ int file_line(lua_State *L)
                           "line is an empty list");
     if (matching != NULL && strcmp(matching, UNKNOWN_TEXT) == 0)
         target->content_unknown = true;
-    if (read_text(L, target)) {
+    if (file_target_read_text(L, target)) {
         struct text text = split_old(L, target);
         edit.place = find_place(L, target, &text);
         if (matching != NULL)
@@ -226,7 +210,7 @@ int file_block(lua_State *L)
     } else {
         edit.content.bytes = secret_or_text(L, -1, target->op, &edit.content.length, &target->secret);
     }
-    if (read_text(L, target)) {
+    if (file_target_read_text(L, target)) {
         struct text text = split_old(L, target);
         edit.place = find_place(L, target, &text);
         refuse_block(L, target, edit_block(text.bytes, text.length, &edit, &target->new_content), &edit);

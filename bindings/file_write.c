@@ -31,6 +31,21 @@ bool file_target_read_old(lua_State *L, struct file_target *target)
     }
 }
 
+bool file_target_read_text(lua_State *L, struct file_target *target)
+{
+    file_target_look(L, target, true);
+    target->content_asked = true;
+    if (!target->found.stat.exists) {
+        if (!argument_boolean(L, 1, target->kind, "create", false))
+            file_target_error(L, target, "not-found", "add create = true to make it",
+                              "the file does not exist");
+        return true;
+    }
+    if (target->found.stat.type == 'f' && !file_target_read_old(L, target))
+        target->content_unknown = true;
+    return !target->content_unknown;
+}
+
 /* Is the content another? Files of different size are, without reading. */
 static bool content_differs(lua_State *L, struct file_target *target)
 {

@@ -53,6 +53,11 @@ void secret_push_any(lua_State *L, const char *bytes, size_t length, const char 
     memcpy(push_empty(L, length, where)->bytes, bytes, length);
 }
 
+void secret_push_joined(lua_State *L, const char *bytes, size_t length, const char *where)
+{
+    memcpy(push_empty(L, length, where)->bytes, bytes, length);
+}
+
 bool secret_is(lua_State *L, int index)
 {
     return secret_at(L, index) != NULL;

@@ -15,6 +15,9 @@ void secret_push(lua_State *L, const char *bytes, size_t length, const char *whe
 /* [-0, +1, m] The same for what a server answered: it may be too short for the redactor to know it. */
 void secret_push_any(lua_State *L, const char *bytes, size_t length, const char *where);
 
+/* [-0, +1, m] A text that holds secrets, as joining makes it: the redactor knows them, and not what is around them. */
+void secret_push_joined(lua_State *L, const char *bytes, size_t length, const char *where);
+
 /* [-0, +0, -] Is it a secret? */
 bool secret_is(lua_State *L, int index);
 

@@ -323,12 +323,12 @@ static void test_a_secret_is_never_given_itself(void **state)
         char *got = convert(L, "secret", not_sources[i]);
         assert_string_equal(
             got, "a secret is never given itself; give where the secret is: pass:NAME, env:VARIABLE, "
-                 "file:PATH, command:..., prompt or -");
+                 "file:PATH, command:..., vault:PATH#FIELD, prompt or -");
         free(got);
     }
     assert_lua(L, "secret", "return 12345678",
                "this is not where a secret is; give where the secret is: pass:NAME, env:VARIABLE, file:PATH, "
-               "command:..., prompt or -");
+               "command:..., vault:PATH#FIELD, prompt or -");
     char error[512] = "";
     struct param_type type = {.kind = PARAM_STRING};
     secret_push(L, "hunter22", 8, "test");

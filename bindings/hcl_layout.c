@@ -1,0 +1,158 @@
+/* Layout: lines, indentation, line endings. */
+#include "hcl_layout.h"
+
+#include "hcl_scan.h"
+
+#include <string.h>
+
+static size_t line_begin(const struct hcl_document *document, size_t at)
+{
+    while (at > 0 && document->text[at - 1] != '\n')
+        at--;
+    if (at == 0 && document->length >= 3 && memcmp(document->text, "\xEF\xBB\xBF", 3) == 0)
+        at = 3;
+    return at;
+}
+
+static bool is_blank(char c)
+{
+    return c == ' ' || c == '\t';
+}
+
+bool hcl_ends_in_heredoc(const struct hcl_document *document, uint32_t node)
+{
+    const struct hcl_node *at = hcl_at(document, node);
+    if (at->kind == HCL_MEMBER)
+        at = hcl_at(document, at->value);
+    if (at->kind == HCL_HEREDOC)
+        return true;
+    /* Of an expression the last line tells: a closing word stands alone on it. */
+    size_t begin = line_begin(document, at->end);
+    return at->kind == HCL_EXPRESSION && begin > at->begin &&
+           memmem(document->text + at->begin, at->end - at->begin, "<<", 2) != NULL;
+}
+
+struct hcl_lines hcl_lines(const struct hcl_document *document, uint32_t node)
+{
+    const struct hcl_node *at = hcl_at(document, node);
+    struct hcl_lines lines = {.begin = line_begin(document, at->begin), .starts_line = true};
+    for (size_t i = lines.begin; i < at->begin; i++)
+        lines.starts_line = lines.starts_line && is_blank(document->text[i]);
+    struct hcl_scan scan = {.text = document->text, .length = document->length, .at = at->end};
+    if (hcl_ends_in_heredoc(document, node)) { /* its comma waits on another line */
+        struct hcl_scan ahead = scan;
+        if (hcl_skip(&ahead, true) && hcl_peek(&ahead, 0) == ',')
+            scan.at = ahead.at;
+    }
+    hcl_skip(&scan, false);
+    if (hcl_peek(&scan, 0) == ',') {
+        lines.comma = scan.at++;
+        hcl_skip(&scan, false);
+    }
+    lines.rest = scan.at;
+    char c = hcl_peek(&scan, 0);
+    lines.ends_line = c == '\0' || c == '\n' || c == '\r';
+    const char *newline = memchr(document->text + scan.at, '\n', document->length - scan.at);
+    lines.next = newline != NULL ? (size_t)(newline - document->text) + 1 : document->length;
+    return lines;
+}
+
+struct text_span hcl_indentation(const struct hcl_document *document, size_t at)
+{
+    size_t begin = line_begin(document, at), length = 0;
+    while (begin + length < document->length && is_blank(document->text[begin + length]))
+        length++;
+    return (struct text_span){document->text + begin, length};
+}
+
+struct text_span hcl_unit(const struct hcl_document *document)
+{
+    for (uint32_t i = 1; i < document->count; i++) {
+        const struct hcl_node *node = hcl_at(document, i);
+        if (node->kind != HCL_MEMBER || hcl_at(document, node->parent)->kind != HCL_OBJECT ||
+            !hcl_lines(document, i).starts_line)
+            continue;
+        struct text_span inner = hcl_indentation(document, node->begin);
+        struct text_span outer = hcl_indentation(document, hcl_at(document, node->parent)->begin);
+        if (inner.bytes != outer.bytes && inner.length > outer.length &&
+            memcmp(inner.bytes, outer.bytes, outer.length) == 0)
+            return (struct text_span){inner.bytes + outer.length, inner.length - outer.length};
+    }
+    return (struct text_span){"  ", 2};
+}
+
+struct text_span hcl_newline(const struct hcl_document *document, size_t at)
+{
+    const char *newline = memchr(document->text + at, '\n', document->length - at);
+    if (newline == NULL)
+        newline = document->length > 0 ? memchr(document->text, '\n', document->length) : NULL;
+    if (newline == NULL)
+        return (struct text_span){"\n", 1};
+    bool carriage = newline > document->text && newline[-1] == '\r';
+    return (struct text_span){newline - carriage, 1 + (size_t)carriage};
+}
+
+bool hcl_one_line(const struct hcl_document *document, uint32_t node)
+{
+    const struct hcl_node *at = hcl_at(document, node);
+    return memchr(document->text + at->begin, '\n', at->end - at->begin) == NULL;
+}
+
+bool hcl_blank_before(const struct hcl_document *document, size_t at, size_t *begin)
+{
+    if (at == 0 || document->text[at - 1] != '\n')
+        return false;
+    size_t end = at - 1;
+    *begin = line_begin(document, end);
+    for (size_t i = *begin; i < end; i++)
+        if (!is_blank(document->text[i]) && document->text[i] != '\r')
+            return false;
+    return true;
+}
+
+bool hcl_is_setting(const struct hcl_document *document, uint32_t member)
+{
+    const struct hcl_node *at = hcl_at(document, member);
+    if (at->kind != HCL_MEMBER || !at->assigned || hcl_at(document, at->value)->kind == HCL_OBJECT)
+        return false;
+    struct hcl_lines lines = hcl_lines(document, member);
+    return lines.starts_line && lines.ends_line;
+}
+
+size_t hcl_name_width(const struct hcl_document *document, uint32_t member)
+{
+    const struct hcl_node *key = hcl_at(document, hcl_at(document, member)->first);
+    size_t characters = 0;
+    for (size_t i = key->begin; i < key->end; i++)
+        characters += ((unsigned char)document->text[i] & 0xC0) != 0x80;
+    return characters;
+}
+
+size_t hcl_sign_column(const struct hcl_document *document, uint32_t member)
+{
+    const struct hcl_node *at = hcl_at(document, member), *key = hcl_at(document, at->first);
+    for (size_t i = key->end; i < at->sign; i++)
+        if (document->text[i] != ' ')
+            return 0;
+    return hcl_name_width(document, member) + (at->sign - key->end);
+}
+
+int hcl_aligned_pair(const struct hcl_document *document, uint32_t above, uint32_t below)
+{
+    if (!hcl_is_setting(document, above) || !hcl_is_setting(document, below) ||
+        hcl_lines(document, above).next != hcl_lines(document, below).begin ||
+        hcl_name_width(document, above) == hcl_name_width(document, below))
+        return 0;
+    return hcl_sign_column(document, above) == hcl_sign_column(document, below) ? 1 : -1;
+}
+
+bool hcl_aligned(const struct hcl_document *document)
+{
+    long balance = 0;
+    for (uint32_t i = 1; i < document->count && !document->json; i++) {
+        uint32_t next = hcl_at(document, i)->next;
+        if (hcl_at(document, i)->kind == HCL_MEMBER && next != 0)
+            balance += hcl_aligned_pair(document, i, next);
+    }
+    return balance > 0;
+}
