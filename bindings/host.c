@@ -553,11 +553,18 @@ static int bound_index(lua_State *L)
     return 1;
 }
 
-/* consul{addr=} on another host: the module itself is called. */
+/* consul{addr=} on another host: the module itself is called, and the client that it makes acts there, too. */
 static int call_module_on_host(lua_State *L)
 {
     lua_remove(L, 1); /* the proxy */
-    return call_on_host(L);
+    int results = call_on_host(L);
+    if (results > 0) {
+        lua_pushvalue(L, lua_upvalueindex(1));
+        lua_insert(L, -2);
+        bind_to_host(L, lua_gettop(L) - 1);
+        lua_remove(L, -2);
+    }
+    return results;
 }
 
 static void bind_to_host(lua_State *L, int host_index)

@@ -31,6 +31,9 @@ for _, transport in ipairs { "ssh", "openssh" } do
   tap.test(transport .. ": another client on that host, with a token", function()
     there().consul { addr = "127.0.0.1:" .. other.port, token = "a-token-" .. transport }.catalog.list_nodes()
     tap.equal(other:last("/v1/catalog/nodes").headers["x-consul-token"], "a-token-" .. transport)
+    local nowhere = there().consul { addr = "127.0.0.1:1" }
+    local err = tap.raises("unreachable", nowhere.catalog.list_nodes, { retries = 0 })
+    tap.match(err.host, "^127%.0%.0%.1:") -- not this machine
   end)
 
   tap.test(transport .. ": connections are kept, many requests at once, large answers", function()
