@@ -444,6 +444,9 @@ void api_explain_unreachable(const struct api_client *client, struct failure *fa
         return; /* TLS and names have hints of their own */
     bool may_be_tls = strncasecmp(client->base, "http:", 5) == 0 &&
                       (strstr(message, "Empty reply") || strstr(message, "broke off: Recv failure"));
+    if (client->host && strstr(message, "Empty reply")) /* the forward's own socket tells nobody anything */
+        snprintf(failure->message, sizeof failure->message, "no %s answers there, as %s sees it",
+                 client->product->title, client->host->name);
     failure_hint(failure, "%s%s (the address is from %s)", client->product->unreachable,
                  may_be_tls ? "; it may speak https there" : "", client->address_from);
 }
