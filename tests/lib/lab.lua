@@ -28,7 +28,8 @@ local function call(...)
   return (host.run(argv).stdout:gsub("\n$", ""))
 end
 
-local function decoded(text)
+-- The lines of JSON in a text, decoded.
+function lab.decoded(text)
   local events = {}
   for line in text:gmatch "[^\n]+" do
     if line:sub(1, 1) == "{" then events[#events + 1] = json.decode(line) end
@@ -149,7 +150,7 @@ function lab:moonbook(arguments)
   table.move(arguments, 1, #arguments, #command + 1, command)
   command.ok = command.ok or ANY
   local result = self:run(command)
-  return { code = result.code, stdout = result.stdout, stderr = result.stderr, events = decoded(result.stdout) }
+  return { code = result.code, stdout = result.stdout, stderr = result.stderr, events = lab.decoded(result.stdout) }
 end
 
 -- The parameters that join this host to the lab's cluster.
