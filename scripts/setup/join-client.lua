@@ -7,7 +7,95 @@ local agents = require "agents"
 local CONSUL_CONFIG = "/etc/consul.d/consul.hcl"
 local NOMAD_CONFIG = "/etc/nomad.d/nomad.hcl"
 
+-- ---- where the configuration comes from ----
+
+local PLACES = { consul = CONSUL_CONFIG, nomad = NOMAD_CONFIG }
+
+local function validate(p)
+  local given = p.consul_hcl or p.nomad_hcl
+  if p.config_from and given then
+    error { message = "config_from and " .. (p.consul_hcl and "consul_hcl" or "nomad_hcl") .. " are both given",
+            hint = "leave one out: either the files of another host, or two files of yours" }
+  end
+  if not p.config_from and not (p.consul_hcl and p.nomad_hcl) then
+    error { message = given and (p.consul_hcl and "nomad_hcl" or "consul_hcl") .. " is missing" or "which configuration?",
+            hint = "give --set consul_hcl=FILE --set nomad_hcl=FILE, or --set config_from=HOST, a member of the cluster" }
+  end
+end
+
+-- The host and the path that a product's file is taken from.
+local function origin(p, product)
+  if p.config_from then return host(p.config_from), PLACES[product], p.config_from .. ":" .. PLACES[product] end
+  local path = p[product .. "_hcl"]
+  return host("local"), path, path
+end
+
+local function read_origin(p, product)
+  local there, path, shown = origin(p, product)
+  local read, text = pcall(there.file.read, path)
+  if not read and p.config_from then
+    text.hint = text.hint or "root may read it there: add sudo, or User root to the ssh configuration"
+    error(text, 0)
+  end
+  if not read then
+    error { message = ("%s_hcl: %s: %s"):format(product, path, text.message),
+            hint = "give a file that you may read; what follows needs root" }
+  end
+  if not text then
+    error { message = p.config_from and ("there is no %s on %s"):format(path, p.config_from)
+              or ("%s_hcl: there is no file %s"):format(product, path),
+            hint = p.config_from and "name a host that is a member of the cluster"
+              or "copy it from a host that is a member: /etc/consul.d/consul.hcl, /etc/nomad.d/nomad.hcl" }
+  end
+  return text, shown
+end
+
+-- What must not be there of another host: its addresses. They are names here and in blocks; what is computed at the start
+-- ({{ GetInterfaceIP "eth0" }}), any address and loopback hold on every host.
+local ADDRESSES = { "advertise_addr", "advertise_addr_wan", "bind_addr", "serf_lan", "serf_wan" }
+
+local function is_of_every_host(address)
+  return address:find("{{", 1, true) or address == "0.0.0.0" or address == "::" or address == "[::]" or address == "::1"
+    or address:find "^127%." or address == "localhost" or address == ""
+end
+
+local function host_part(address)
+  return address:match "^%[(.-)%]" or address:match "^([^:]+):%d+$" or address
+end
+
+-- Raises where the text has an address of another host. Every line that sets one counts, those of blocks too.
+local function check_addresses(p, product, text, shown)
+  local names, inside = {}, false
+  for _, name in ipairs(ADDRESSES) do names[name] = true end
+  local number = 0
+  for line in (text .. "\n"):gmatch "(.-)\r?\n" do
+    number = number + 1
+    local code = line:gsub("^%s*#.*", ""):gsub("^%s*//.*", "")
+    if code:find "^%s*advertise%s*{" then inside = product == "nomad" end
+    for name, value in code:gmatch '([%w_]+)%s*=%s*"([^"]*)"' do
+      if (names[name] or inside and (name == "http" or name == "rpc" or name == "serf")) and not is_of_every_host(value)
+        and host_part(value) ~= p.address then
+        error { message = ("%s: line %d: %s = \"%s\", but this host is %s"):format(shown, number, name, value, p.address),
+                hint = ("copy the file, write %s there, and give it as %s_hcl=; or let every host find its own: " ..
+                  '%s = "{{ GetPrivateIP }}"'):format(p.address, product, name) }
+      end
+    end
+    if code:find "}" and not code:find("{{", 1, true) then inside = false end
+  end
+end
+
 -- Everything that can be known to be wrong is looked at before anything is changed.
+local function check_configuration(p, product)
+  local text, shown = read_origin(p, product)
+  if p.config_from then check_addresses(p, product, text, shown) end
+  local folder = text:match '\n%s*data_dir%s*=%s*"([^"\n]*)"' or text:match '^%s*data_dir%s*=%s*"([^"\n]*)"'
+  local wanted = p.data_dir .. "/" .. product
+  if folder ~= wanted then
+    error { message = ("%s: data_dir is %s, but this run makes %s"):format(shown, folder or "not set", wanted),
+            hint = ('write data_dir = "%s" there, or give another --set data_dir='):format(wanted) }
+  end
+end
+
 local function check_input(p)
   if not p.address then
     error { message = "the machine has no default route, so its address is not known",
@@ -24,25 +112,10 @@ local function check_input(p)
               hint = "give ADDRESS or ADDRESS#PORT, as in --set consul_dns=10.0.0.1,10.0.0.2#8600" }
     end
   end
-  for name, path in pairs { consul_hcl = p.consul_hcl, nomad_hcl = p.nomad_hcl } do
-    local read, text = pcall(host("local").file.read, path)
-    if not read then
-      error { message = ("%s: %s: %s"):format(name, path, text.message),
-              hint = "give a file that you may read; what follows needs root" }
-    end
-    if not text then
-      error { message = ("%s: there is no file %s"):format(name, path),
-              hint = "copy it from a host that is a member: /etc/consul.d/consul.hcl, /etc/nomad.d/nomad.hcl" }
-    end
-    local product = name:match "^%a+"
-    local folder = text:match '\n%s*data_dir%s*=%s*"([^"\n]*)"' or text:match '^%s*data_dir%s*=%s*"([^"\n]*)"'
-    local wanted = p.data_dir .. "/" .. product
-    if folder ~= wanted then
-      error { message = ("%s: data_dir is %s, but this run makes %s"):format(path, folder or "not set", wanted),
-              hint = ('write data_dir = "%s" there, or give another --set data_dir='):format(wanted) }
-    end
-  end
+  for _, product in ipairs { "consul", "nomad" } do check_configuration(p, product) end
 end
+
+-- ---- the steps ----
 
 local function add_repository(p)
   apt.repository { "hashicorp", uri = p.repository, suite = p.suite, components = { "main" },
@@ -103,13 +176,21 @@ local function nomad_checker()
   return checker
 end
 
+-- From the operator's machine, or from the other host.
+local function place(p, product, options)
+  local there, path = origin(p, product)
+  options.source = path
+  if not p.config_from then return file.present(options) end
+  options.from = there
+  return file.copied(options)
+end
+
 -- The files stand where the packages put their defaults (a one-node server, for Nomad), which so do not survive.
 local function place_configuration(p)
   stop_if_data_moves(p)
-  file.present { CONSUL_CONFIG, source = p.consul_hcl, owner = "root", group = "consul", mode = "0640",
-    validate = { "consul", "validate", "-config-format=hcl", "%s" } }
-  file.present { NOMAD_CONFIG, source = p.nomad_hcl, owner = "root", group = "root", mode = "0640",
-    validate = nomad_checker() }
+  place(p, "consul", { CONSUL_CONFIG, owner = "root", group = "consul", mode = "0640",
+    validate = { "consul", "validate", "-config-format=hcl", "%s" } })
+  place(p, "nomad", { NOMAD_CONFIG, owner = "root", group = "root", mode = "0640", validate = nomad_checker() })
   warn_of_others(CONSUL_CONFIG)
   warn_of_others(NOMAD_CONFIG)
 end
@@ -140,9 +221,10 @@ end
 
 -- Consul's view: the service nomad-client, registered by this node at this address.
 local function find_in_catalog(p)
-  local node = consul.agent.read_agent_self().Config.NodeName
+  local consul_here = agents.consul()
+  local node = consul_here.agent.read_agent_self().Config.NodeName
   local seen = "no nomad-client of " .. node
-  for _, entry in ipairs(consul.catalog.list_service_nodes "nomad-client") do
+  for _, entry in ipairs(consul_here.catalog.list_service_nodes "nomad-client") do
     local address = entry.ServiceAddress ~= "" and entry.ServiceAddress or entry.Address
     if entry.Node == node and address == p.address then return entry end
     if entry.Node == node then seen = ("nomad-client of %s at %s"):format(node, address) end
@@ -188,8 +270,9 @@ end
 return {
   about = "join this machine to a Nomad and Consul cluster",
   params = {
-    { "consul_hcl", "path", required = true, about = "Consul's configuration, ready for this host" },
-    { "nomad_hcl", "path", required = true, about = "Nomad's configuration, ready for this host" },
+    { "consul_hcl", "path", about = "Consul's configuration, ready for this host: a file on the operator's machine" },
+    { "nomad_hcl", "path", about = "Nomad's configuration, ready for this host: likewise" },
+    { "config_from", "host", about = "or a member of the cluster, whose /etc/consul.d and /etc/nomad.d have both" },
     { "address", "ip", default = function() return host.address end,
       about = "the address of this host in the cluster; default: that of the default route" },
     { "data_dir", "path", default = "/build", about = "where the folders consul/ and nomad/ are made" },
@@ -209,6 +292,7 @@ return {
     { "patience", "duration", default = "90s", about = "how long Consul and Nomad may take to show the host" },
     { "follow", "boolean", default = false, about = "then show Nomad's journal until interrupted" },
   },
+  validate = validate,
   run = function(p)
     step("input", function() check_input(p) end)
     step("package repository", function() add_repository(p) end)

@@ -3,6 +3,7 @@ the mistakes for which a real agent does not start."""
 
 import json
 import os
+import re
 import socket
 
 import hcl
@@ -79,7 +80,7 @@ class Settings:
         self.name = raw.get("name") or socket.gethostname().split(".")[0]
         self.region = raw.get("region", "global")
         self.datacenter = raw.get("datacenter", "dc1")
-        self.bind = raw.get("bind_addr", "0.0.0.0")
+        self.bind = computed(raw.get("bind_addr", "0.0.0.0"))
         self.is_server = bool(self.server.get("enabled"))
         self.is_client = bool(self.client.get("enabled"))
         self.acls = bool(self.block("acl").get("enabled"))
@@ -90,13 +91,13 @@ class Settings:
 
     def listen(self, what):
         """Where to listen: (address, port)."""
-        address = self.block("addresses").get(what) or self.bind
+        address = computed(self.block("addresses").get(what)) or self.bind
         return address.split()[0], int(self.block("ports").get(what, PORTS[what]))
 
     def advertise(self, what):
         """What others are told: (address, port)."""
         address, port = self.listen(what)
-        told = self.block("advertise").get(what)
+        told = computed(self.block("advertise").get(what))
         if told:
             host, colon, number = told.rpartition(":")
             return (host, int(number)) if colon and number.isdigit() else (told, port)
@@ -113,6 +114,16 @@ class Settings:
         for name, volume in (self.client.get("host_volume") or {}).items():
             if not (isinstance(volume, dict) and volume.get("path")):
                 raise Error(f"Missing path in host_volume config ({name})")
+
+
+def computed(address):
+    """Of what go-sockaddr computes, the templates that give one address; the host has one only."""
+    found = re.fullmatch(r'{{\s*(\w+)[^}]*}}(:\d+)?', address or "")
+    if not found:
+        return address
+    if found[1] not in ("GetPrivateIP", "GetInterfaceIP", "GetPublicIP"):
+        raise Error(f'unable to parse address template {address}: the stand-in knows no function "{found[1]}"')
+    return own_address() + (found[2] or "")
 
 
 def own_address():

@@ -1,0 +1,231 @@
+-- setup/join-client for several hosts at once, from outside over ssh: both join, a second run changes nothing on them, --check
+-- says before what a run then does; the configuration may come from a host that is a member. As root:
+-- `MOONBOOK_PATH=$PWD/tests build/moonbook tests/host/fleet_join.lua`
+-- lab: --acls srv1 srv2 srv3 c1 c2
+local tap = require "tap"
+local lab = require "lab"
+local outside = require "outside"
+
+local CONSUL, NOMAD = "/etc/consul.d/consul.hcl", "/etc/nomad.d/nomad.hcl"
+local c1, c2 = lab.host "c1", lab.host "c2"
+local c = consul { addr = lab.server() .. ":8500", token = lab.token "management" }
+
+-- ---- files for every host ----
+
+-- One text for both: each host finds its own address when the agents start.
+local function for_all(path)
+  local text = c1:read(path)
+  return (text:gsub('(%w*_addr%s*=%s*)"10[^"]*"', '%1"{{ GetPrivateIP }}"'))
+end
+
+-- Files of the operator's machine; not readable by others, as they hold tokens.
+local function operator_file(name, text)
+  local path = outside.folder() .. "/" .. name
+  file.present { path, content = text, mode = "0600" }
+  return path
+end
+
+local consul_hcl = operator_file("consul.hcl", for_all "/root/lab/consul.hcl")
+local nomad_hcl = operator_file("nomad.hcl", for_all "/root/lab/nomad.hcl")
+
+local function join(hosts, options)
+  local set = lab.parameters()
+  set.consul_hcl, set.nomad_hcl, set.consul_dns = consul_hcl, nomad_hcl, lab.server() .. "#8600"
+  for name, value in pairs(options and options.set or {}) do set[name] = value end
+  local words = { "run", "setup/join-client", "--on", hosts, "--json", token = "management" }
+  for name, value in pairs(set) do
+    if value then table.move({ "--set", name .. "=" .. value }, 1, 2, #words + 1, words) end
+  end
+  if options and options.check then words[#words + 1] = "--check" end
+  return outside.run(words)
+end
+
+-- {c1 = {"kind target", ...}, ...}: the changes of a run on each host.
+local function by_host(events)
+  local lists = { c1 = {}, c2 = {} }
+  for _, event in ipairs(events) do
+    if event.event == "change" then table.insert(lists[event.host], event.kind .. " " .. event.target) end
+  end
+  return lists
+end
+
+-- What tells that a unit was started anew.
+local function starts(host)
+  return (host:sh("systemctl show -p ActiveState,InvocationID,NRestarts,MainPID,ExecMainStartTimestampMonotonic " ..
+    "consul nomad dnsmasq"))
+end
+
+-- ---- two hosts ----
+
+local predicted
+
+tap.test("--check says what is to be done on each, and does nothing", function()
+  local before = { c1:files(), c2:files() }
+  local run = join("c1,c2", { check = true })
+  tap.equal(run.code, 0, lab.why(run))
+  predicted = by_host(run.events)
+  tap.equal(#predicted.c1, 15)
+  tap.equal(predicted.c2, predicted.c1)
+  tap.equal(lab.difference(before[1], c1:files()), {}, "files of c1")
+  tap.equal(lab.difference(before[2], c2:files()), {}, "files of c2")
+end)
+
+tap.test("both join, by just the changes that were predicted", function()
+  local run = join "c1,c2"
+  tap.equal(run.code, 0, lab.why(run))
+  tap.equal(by_host(run.events), predicted)
+  for _, host in ipairs { c1, c2 } do
+    local found
+    for _, row in ipairs(c.catalog.list_service_nodes "nomad-client") do
+      found = found or row.Node == host.name and row.ServiceAddress == host.address
+    end
+    tap.ok(found, host.name .. " in the catalog at its own address")
+    tap.equal(host:sh("stat -c '%a %U:%G' " .. CONSUL .. " " .. NOMAD), "640 root:consul\n640 root:root")
+    tap.equal(host:read(CONSUL), file.read(consul_hcl))
+  end
+end)
+
+tap.test("a second run changes nothing and touches nothing on either", function()
+  local before = { c1:files(), c2:files(), starts(c1), starts(c2) }
+  local run = join "c1,c2"
+  tap.equal(run.code, 0, lab.why(run))
+  tap.equal(by_host(run.events), { c1 = {}, c2 = {} })
+  tap.equal(lab.difference(before[1], c1:files()), {}, "files of c1")
+  tap.equal(lab.difference(before[2], c2:files()), {}, "files of c2")
+  tap.equal({ starts(c1), starts(c2) }, { before[3], before[4] })
+end)
+
+tap.test("the operator's machine keeps nothing of the files' content", function()
+  for _, path in ipairs(file.glob(outside.folder() .. "/state/moonbook/runs/*/journal.jsonl")) do
+    for _, name in ipairs { "agent", "nomad", "management" } do
+      tap.ok(not file.read(path):find(lab.token(name), 1, true), name .. "'s token in " .. path)
+    end
+  end
+end)
+
+-- ---- from a member ----
+
+local FROM = { consul_hcl = false, nomad_hcl = false, config_from = "c1" }
+
+tap.test("a fresh host takes its configuration from a member, where the tokens stay out of sight", function()
+  c2:reset()
+  local first = join("c2", { set = FROM, check = true })
+  tap.equal(first.code, 0, lab.why(first))
+  local run = join("c2", { set = FROM })
+  tap.equal(run.code, 0, lab.why(run))
+  tap.equal(#by_host(run.events).c2, 15)
+  tap.equal(by_host(run.events).c2[8], "file.copied " .. CONSUL)
+  tap.equal(by_host(first.events), by_host(run.events))
+  tap.equal(c2:read(CONSUL), c1:read(CONSUL))
+  tap.equal(c2:read(NOMAD), c1:read(NOMAD))
+  tap.equal(c2:sh("stat -c '%a %U:%G' " .. CONSUL .. " " .. NOMAD), "640 root:consul\n640 root:root")
+  for _, text in ipairs { first.said, run.said } do
+    for _, name in ipairs { "agent", "nomad" } do tap.ok(not text:find(lab.token(name), 1, true), name .. "'s token") end
+  end
+  tap.equal(by_host(join("c2", { set = FROM }).events).c2, {})
+end)
+
+tap.test("what changes there leads to that change and one restart", function()
+  c1:sh("echo '# one line more' >>" .. CONSUL)
+  local before = c2:sh "systemctl show -p InvocationID nomad"
+  local run = join("c2", { set = FROM })
+  tap.equal(by_host(run.events).c2, { "file.copied " .. CONSUL, "systemd.running consul.service" }, lab.why(run))
+  tap.equal(c2:sh "systemctl show -p InvocationID nomad", before)
+end)
+
+-- Refused on c2 before anything is changed there; the error has each of the patterns.
+local function is_refused(set, code, ...)
+  local before = c2:files()
+  local run = join("c2", { set = set })
+  tap.equal(run.code, code, run.said)
+  for _, pattern in ipairs { ... } do tap.match(run.said, pattern) end
+  tap.equal(by_host(run.events).c2, {})
+  tap.equal(lab.difference(before, c2:files()), {}, "files of c2")
+end
+
+tap.test("exactly one way to give the configuration", function()
+  is_refused({ config_from = "c1" }, 64, "config_from and consul_hcl are both given")
+  is_refused({ consul_hcl = false, nomad_hcl = false }, 64, "which configuration%?")
+  is_refused({ nomad_hcl = false }, 64, "nomad_hcl is missing")
+end)
+
+tap.test("another host's address is not taken over", function()
+  local good = c1:read(CONSUL)
+  c1:write("/root/good", good, "0600")
+  c1:sh(([[sed -i 's/^bind_addr .*/bind_addr = "%s"/' %s]]):format(c1.address, CONSUL))
+  is_refused(FROM, 1, "c1:/etc/consul.d/consul.hcl: line %d+: bind_addr = ..10%.213%.77%.11.., but this host is 10%.213%.77%.12",
+    "write 10%.213%.77%.12 there")
+  c1:sh("cat /root/good >" .. CONSUL)
+  c1:sh("cp -p " .. NOMAD .. " /root/nomad; printf 'advertise {\\n  http = \"10.1.2.3:4646\"\\n}\\n' >>" .. NOMAD)
+  is_refused(FROM, 1, "c1:/etc/nomad.d/nomad.hcl: line %d+: http = ..10%.1%.2%.3:4646.., but this host is")
+  c1:sh("cat /root/nomad >" .. NOMAD)
+end)
+
+tap.test("a host that has none, or does not answer, is named", function()
+  is_refused({ consul_hcl = false, nomad_hcl = false, config_from = "srv2" }, 1, "srv2")
+  is_refused({ consul_hcl = false, nomad_hcl = false, config_from = "10.213.77.250" }, 1, "10%.213%.77%.250:22")
+end)
+
+-- ---- is it fit? ----
+
+local function accept(hosts, set)
+  local words = { "run", "setup/accept-agent", "--on", hosts, "--json", token = "management" }
+  for name, value in pairs(set or {}) do table.move({ "--set", name .. "=" .. value }, 1, 2, #words + 1, words) end
+  local run = outside.run(words)
+  run.text = ""
+  for _, event in ipairs(run.events) do run.text = run.text .. (event.event == "log" and event.message .. "\n" or "") end
+  return run
+end
+
+tap.test("accept-agent: both are fit for work, and nothing is changed to see it", function()
+  wait { function() return accept("c1,c2").code == 0 end, timeout = "40s", every = "1s", what = "both to be accepted" }
+  local run = accept "c1,c2"
+  tap.equal(by_host(run.events), { c1 = {}, c2 = {} })
+  tap.match(run.text, "address in Consul +ok +" .. c1.address:gsub("%.", "%%."))
+  tap.match(run.text, "ready, says Nomad +ok +ready, eligible")
+end)
+
+tap.test("accept-agent: what is wrong is named, the run fails", function()
+  local run = accept("c1", { address = "10.213.77.99" })
+  tap.equal(run.code, 1)
+  tap.match(run.text, "address in Nomad +FAILED +10%.213%.77%.11; it should be 10%.213%.77%.99")
+  c2:sh "systemctl stop nomad; systemctl disable --quiet consul"
+  run = accept "c1,c2"
+  tap.equal(run.code, 1)
+  tap.match(run.text, "service nomad +FAILED +%l+, enabled; see journalctl %-u nomad")
+  tap.match(run.text, "service consul +FAILED +active, disabled; it will not start after a boot")
+  tap.match(run.text, "no Nomad answers there, as c2 sees it")
+  local kind = c1:sh "stat -f -c %T /sys/fs/cgroup" == "cgroup2fs" and "v1" or "v2"
+  tap.match(accept("c1", { cgroup = kind }).text, "cgroups +FAILED +v%d[^\n]*; " .. kind .. " is wanted")
+end)
+
+-- ---- the servers ----
+
+local function masters(set)
+  local words = { "run", "troubleshoot/masters", token = "management" }
+  for name, value in pairs(set) do table.move({ "--set", name .. "=" .. value }, 1, 2, #words + 1, words) end
+  return outside.run(words)
+end
+
+tap.test("masters: a row for each server, who leads, how many peers", function()
+  local run = masters { services = "consul" }
+  tap.equal(run.code, 0, run.said)
+  tap.match(run.stdout, "server +consul +leads +peers +sealed\n")
+  for _, name in ipairs { "srv1", "srv2", "srv3" } do tap.match(run.stdout, name .. " +active +%S+ +3 +%-\n") end
+  local _, leaders = run.stdout:gsub("active +consul +3", "")
+  tap.equal(leaders, 1)
+end)
+
+tap.test("masters: the one with a problem comes last, with why; who does not answer holds up nobody", function()
+  lab.at("srv2"):sh "systemctl stop consul"
+  wait { function() return lab.consul.status.read_leader() ~= "" end, timeout = "30s", every = "200ms", what = "a leader" }
+  local run = masters { services = "consul", servers = "10.213.77.250,srv2,srv1,srv3" }
+  lab.at("srv2"):sh "systemctl start consul"
+  tap.equal(run.code, 1)
+  tap.match(run.stdout, "srv1 [^\n]+\nsrv3 [^\n]+\n10%.213%.77%.250 +%-[^\n]+\nsrv2 +%l+ ")
+  tap.match(run.stderr, "2 of 4 servers have a problem:\n  10%.213%.77%.250: [^\n]*:22[^\n]*\n  srv2: consul is %l+")
+  wait { function() return masters({ services = "consul" }).code == 0 end, timeout = "60s", every = "500ms",
+    what = "all three to be well" }
+end)
+
+tap.finish()
