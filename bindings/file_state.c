@@ -190,8 +190,15 @@ static void state_of_real(struct file_state *state)
     state->content = FILE_CONTENT_REAL;
 }
 
-/* Looks at `state->path` itself. */
-static bool look(lua_State *L, struct host *host, struct file_state *state, struct failure *failure)
+/* Where a look leaves what it read on the way. */
+struct on_the_way {
+    struct buffer *content;
+    bool read;
+};
+
+/* Looks at `state->path` itself; `way` may be NULL. */
+static bool look(lua_State *L, struct host *host, struct file_state *state, struct on_the_way *way,
+                 struct failure *failure)
 {
     bool check = host->runtime->options.check;
     state->stat = (struct host_stat){0};
@@ -204,7 +211,9 @@ static bool look(lua_State *L, struct host *host, struct file_state *state, stru
     if (check && predicted_gone(L, host, state->path)) {
         state->predicted = true;
     } else {
-        if (!host_stat_one(host, state->path, &state->stat, failure))
+        bool found = way ? host_look(host, state->path, &state->stat, way->content, &way->read, failure)
+                         : host_stat_one(host, state->path, &state->stat, failure);
+        if (!found)
             return false;
         state_of_real(state);
     }
@@ -231,13 +240,13 @@ static bool step_along(struct file_state *state, struct failure *failure)
     return fits || failure_errno(failure, ENAMETOOLONG, "follow the link", "%s", state->path);
 }
 
-bool file_state_get(lua_State *L, struct host *host, const char *path, bool follow, struct file_state *state,
-                    struct failure *failure)
+static bool get(lua_State *L, struct host *host, const char *path, bool follow, struct file_state *state,
+                struct on_the_way *way, struct failure *failure)
 {
     luaL_checkstack(L, 10, "file");
     snprintf(state->path, sizeof state->path, "%s", path);
     for (int links = 0; links < MOST_LINKS; links++) {
-        if (!look(L, host, state, failure))
+        if (!look(L, host, state, way, failure))
             return false;
         if (!follow || !state->stat.exists || state->stat.type != 'l')
             return true;
@@ -245,6 +254,21 @@ bool file_state_get(lua_State *L, struct host *host, const char *path, bool foll
             return false;
     }
     return failure_errno(failure, ELOOP, "follow the link", "%s", path);
+}
+
+bool file_state_get(lua_State *L, struct host *host, const char *path, bool follow, struct file_state *state,
+                    struct failure *failure)
+{
+    return get(L, host, path, follow, state, NULL, failure);
+}
+
+bool file_state_get_read(lua_State *L, struct host *host, const char *path, struct file_state *state,
+                         struct buffer *content, bool *read, struct failure *failure)
+{
+    struct on_the_way way = {.content = content};
+    bool done = get(L, host, path, true, state, &way, failure);
+    *read = done && way.read;
+    return done;
 }
 
 enum file_read file_state_read(lua_State *L, struct host *host, const struct file_state *state,

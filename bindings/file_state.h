@@ -40,6 +40,11 @@ bool file_path(struct host *host, const char *given, char path[PATH_MAX], struct
 bool file_state_get(lua_State *L, struct host *host, const char *path, bool follow, struct file_state *state,
                     struct failure *failure);
 
+/* [-0, +0, m] The same with links followed, for somebody who is going to read the file: `content` gets it where that costs no
+ * way of its own to the host; `*read` tells. */
+bool file_state_get_read(lua_State *L, struct host *host, const char *path, struct file_state *state,
+                         struct buffer *content, bool *read, struct failure *failure);
+
 enum file_read { FILE_READ, FILE_UNKNOWN, FILE_FAILED };
 
 /* [-0, +0, m] Appends the content of what file_state_get found to `content`, which a Lua userdata must own: the overlay

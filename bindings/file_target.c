@@ -80,7 +80,11 @@ struct file_target *file_target_new(lua_State *L, const char *kind)
 void file_target_look(lua_State *L, struct file_target *target, bool follow)
 {
     struct failure failure;
-    if (!file_state_get(L, target->host, target->path, follow, &target->found, &failure))
+    bool found = target->reads
+                     ? file_state_get_read(L, target->host, target->path, &target->found,
+                                           &target->old_content, &target->old_known, &failure)
+                     : file_state_get(L, target->host, target->path, follow, &target->found, &failure);
+    if (!found)
         file_target_raise(L, target, &failure);
     target->wanted = target->found;
 }

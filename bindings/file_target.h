@@ -27,6 +27,7 @@ struct file_target {
     struct file_state wanted; /* what it becomes */
 
     struct buffer old_content, new_content;
+    bool reads;           /* it is going to read the old content: it may come with the look */
     bool old_known;       /* old_content was read */
     bool content_asked;   /* the content is the state word's business */
     bool content_unknown; /* ... but only a real run can know it */
@@ -45,7 +46,8 @@ enum file_difference { DIFFERS_KIND = 1, DIFFERS_CONTENT = 2, DIFFERS_MODE = 4, 
  * that owns it and the vector of `validate`. Raises "usage" for wrong ones. */
 struct file_target *file_target_new(lua_State *L, const char *kind);
 
-/* [-0, +0, v] Looks at the path: fills `found`, and `wanted` with the same. */
+/* [-0, +0, v] Looks at the path: fills `found`, and `wanted` with the same. With `reads`, for those
+ * that follow links, also `old_content` if it comes on the same way. */
 void file_target_look(lua_State *L, struct file_target *target, bool follow);
 
 /* [-0, +0, v] Compares mode and owner with those asked for and puts them into `wanted`. */

@@ -33,8 +33,8 @@ bool file_target_read_old(lua_State *L, struct file_target *target)
 
 bool file_target_read_text(lua_State *L, struct file_target *target)
 {
+    target->reads = target->content_asked = true;
     file_target_look(L, target, true);
-    target->content_asked = true;
     if (!target->found.stat.exists) {
         if (!argument_boolean(L, 1, target->kind, "create", false))
             file_target_error(L, target, "not-found", "add create = true to make it",
@@ -242,6 +242,7 @@ int file_present(lua_State *L)
     if (target->path_unknown)
         return file_target_unknown(L, target);
     present_content(L, target);
+    target->reads = target->content_asked;
     file_target_look(L, target, true);
     return file_converge(L, target);
 }
@@ -280,6 +281,7 @@ int file_copied(lua_State *L)
         if (state->mode_known)
             target->default_mode = (int)(state->stat.mode & 0777);
     }
+    target->reads = target->content_asked;
     file_target_look(L, target, true);
     return file_converge(L, target);
 }

@@ -330,19 +330,37 @@ static void push_output(lua_State *L, struct host *host, const char *const *argv
         failure_raise(L, &failure);
 }
 
-/* [-0, +1, v] Content of a file that every Linux host has; "" where it is not there. */
-static void push_file(lua_State *L, struct host *host, const char *path)
+static const char facts_key;
+
+/* [-0, +1, m] The table of what is known of all hosts. */
+static void push_facts(lua_State *L)
 {
-    struct failure failure;
-    struct buffer content = {0};
-    bool done = host_read(host, path, &content, &failure);
-    if (done)
-        lua_pushlstring(L, buffer_text(&content), content.length);
-    buffer_free(&content);
-    if (!done && strcmp(failure.kind, "not-found") != 0)
-        failure_raise(L, &failure);
-    if (!done)
-        lua_pushliteral(L, "");
+    if (lua_rawgetp(L, LUA_REGISTRYINDEX, &facts_key) == LUA_TTABLE)
+        return;
+    lua_pop(L, 1);
+    lua_newtable(L);
+    lua_pushvalue(L, -1);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &facts_key);
+}
+
+/* [-0, +1, m] What was asked of the host before, or nil and false. */
+static bool push_known(lua_State *L, const struct host *host, const char *name)
+{
+    push_facts(L);
+    lua_pushfstring(L, "%s\n%s", host->name, name);
+    bool known = lua_rawget(L, -2) != LUA_TNIL;
+    lua_remove(L, -2);
+    return known;
+}
+
+/* [-1, +0, m] Keeps it. */
+static void note_known(lua_State *L, const struct host *host, const char *name)
+{
+    push_facts(L);
+    lua_pushfstring(L, "%s\n%s", host->name, name);
+    lua_pushvalue(L, -3);
+    lua_rawset(L, -3);
+    lua_pop(L, 2);
 }
 
 /* [-0, +1, m] Value of NAME= in the text of os-release(5), without its quotes; nil where it is missing. */
@@ -364,20 +382,35 @@ static void push_release_field(lua_State *L, const char *text, const char *name)
     lua_pushnil(L);
 }
 
+/* [-0, +1, v] What is asked of a host in one go: os-release(5), and further lines like its. */
+static const char *push_basics(lua_State *L, struct host *host)
+{
+    static const char script[] = "cat /etc/os-release 2>/dev/null; echo\n"
+                                 "echo \"mb_machine=$(uname -m)\"; echo \"mb_cpus=$(nproc)\"\n"
+                                 "echo \"mb_name=$(cat /proc/sys/kernel/hostname)\"\n"
+                                 "echo \"mb_memory=$(grep ^MemTotal: /proc/meminfo)\"\n";
+    if (!push_known(L, host, "")) {
+        lua_pop(L, 1);
+        push_output(L, host, (const char *const[]){"sh", "-c", script, NULL});
+        lua_pushvalue(L, -1);
+        note_known(L, host, "");
+    }
+    return lua_tostring(L, -1);
+}
+
 /* [-0, +1, v] {id=, codename=, version=, arch=}: os-release(5) and dpkg's name of the architecture. */
 static int fact_os(lua_State *L, struct host *host)
 {
     lua_createtable(L, 0, 5);
-    push_file(L, host, "/etc/os-release");
-    const char *text = lua_tostring(L, -1);
+    const char *text = push_basics(L, host);
     static const char *const fields[][2] = {
         {"id", "ID"}, {"codename", "VERSION_CODENAME"}, {"version", "VERSION_ID"}, {"name", "PRETTY_NAME"}};
     for (size_t i = 0; i < sizeof fields / sizeof *fields; i++) {
         push_release_field(L, text, fields[i][1]);
         lua_setfield(L, -3, fields[i][0]);
     }
-    lua_pop(L, 1);
-    push_output(L, host, (const char *const[]){"uname", "-m", NULL});
+    push_release_field(L, text, "mb_machine");
+    lua_remove(L, -2);
     static const char *const names[][2] = {{"x86_64", "amd64"},    {"aarch64", "arm64"}, {"armv7l", "armhf"},
                                            {"ppc64le", "ppc64el"}, {"i686", "i386"},     {NULL, NULL}};
     const char *machine = lua_tostring(L, -1), *architecture = machine;
@@ -417,15 +450,13 @@ static int fact_address(lua_State *L, struct host *host)
 
 static int fact_name(lua_State *L, struct host *host)
 {
-    push_file(L, host, "/proc/sys/kernel/hostname");
-    const char *name = lua_tostring(L, -1);
-    lua_pushlstring(L, name, strcspn(name, "\n"));
+    push_release_field(L, push_basics(L, host), "mb_name");
     return 1;
 }
 
 static int fact_cpus(lua_State *L, struct host *host)
 {
-    push_output(L, host, (const char *const[]){"nproc", NULL});
+    push_release_field(L, push_basics(L, host), "mb_cpus");
     lua_pushinteger(L, (lua_Integer)strtoll(lua_tostring(L, -1), NULL, 10));
     return 1;
 }
@@ -433,7 +464,7 @@ static int fact_cpus(lua_State *L, struct host *host)
 /* [-0, +1, v] Bytes of memory: MemTotal of proc_meminfo(5). */
 static int fact_memory(lua_State *L, struct host *host)
 {
-    push_file(L, host, "/proc/meminfo");
+    push_release_field(L, push_basics(L, host), "mb_memory");
     const char *line = strstr(lua_tostring(L, -1), "MemTotal:");
     lua_pushinteger(L, line ? (lua_Integer)strtoll(line + 9, NULL, 10) * 1024 : 0);
     return 1;
@@ -493,29 +524,17 @@ static const struct {
 } facts[] = {{"name", fact_name}, {"address", fact_address}, {"os", fact_os},
              {"cpus", fact_cpus}, {"memory", fact_memory},   {"users", fact_users}};
 
-static const char facts_key;
-
 /* [-0, +1, v] A fact, asked of the host once a run; nil for another name. */
 static int push_fact(lua_State *L, struct host *host, const char *name)
 {
     for (size_t i = 0; i < sizeof facts / sizeof *facts; i++) {
         if (strcmp(facts[i].name, name) != 0)
             continue;
-        if (lua_rawgetp(L, LUA_REGISTRYINDEX, &facts_key) != LUA_TTABLE) {
-            lua_pop(L, 1);
-            lua_newtable(L);
-            lua_pushvalue(L, -1);
-            lua_rawsetp(L, LUA_REGISTRYINDEX, &facts_key);
-        }
-        int known = lua_gettop(L);
-        lua_pushfstring(L, "%s\n%s", host->name, name);
-        lua_pushvalue(L, known + 1);
-        if (lua_rawget(L, known) != LUA_TNIL)
+        if (push_known(L, host, name))
             return 1;
         facts[i].push(L, host); /* leaves the fact on top of whatever it needed */
-        lua_pushvalue(L, known + 1);
-        lua_pushvalue(L, -2);
-        lua_rawset(L, known);
+        lua_pushvalue(L, -1);
+        note_known(L, host, name);
         return 1;
     }
     lua_pushnil(L);

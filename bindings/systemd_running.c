@@ -23,7 +23,8 @@ static const char *const action_names[] = {"", "start", "restart", "daemon-reloa
 struct running {
     struct systemd call;
     const char **fresh;
-    const char **validate; /* asked before anything is started or restarted; may be NULL */
+    const struct host_stat *fresh_stats; /* of those, once they were looked at */
+    const char **validate;               /* asked before anything is started or restarted; may be NULL */
     uint64_t stable_ms, timeout_ms;
     struct unit_state *baseline; /* what the watch compares with */
 };
@@ -65,6 +66,11 @@ static bool folder_predicted(struct running *running, const struct unit *unit, c
     return overlay_each(running->call.L, running->call.host, "file", visit_unseen, &search);
 }
 
+static int64_t start_of(const struct unit *unit)
+{
+    return unit->state.started_us ? unit->state.started_us : unit->state.active_since_us;
+}
+
 /* [-0, +0, v] Did the path change after the unit's process started? By ctime: mtime misses a file that was written before
  * and renamed after. */
 static bool is_newer(struct running *running, const struct unit *unit, const char *path, bool follow,
@@ -79,14 +85,56 @@ static bool is_newer(struct running *running, const struct unit *unit, const cha
         return true;
     if (state->predicted || unit->started || !state->stat.exists)
         return false;
-    int64_t started_us = unit->state.started_us ? unit->state.started_us : unit->state.active_since_us;
-    return state->stat.ctime_us > started_us;
+    return state->stat.ctime_us > start_of(unit);
+}
+
+/* [-0, +0, v] All of them are looked at in one go, once: only what is predicted asks for more. */
+static const struct host_stat *look_at_fresh(struct running *running)
+{
+    struct systemd *call = &running->call;
+    size_t count = 0;
+    if (running->fresh_stats)
+        return running->fresh_stats;
+    while (running->fresh && running->fresh[count])
+        count++;
+    const char **paths = scratch_zeroed(call->scratch, count + 1, sizeof *paths);
+    struct host_stat *stats = scratch_zeroed(call->scratch, count + 1, sizeof *stats);
+    for (size_t i = 0; i < count; i++) {
+        char path[PATH_MAX];
+        if (!file_path(call->host, running->fresh[i], path, &call->failure))
+            systemd_raise(call);
+        paths[i] = scratch_format(call->scratch, "%s", path);
+    }
+    if (count && !host_stat(call->host, paths, count, stats, &call->failure))
+        systemd_raise(call);
+    return running->fresh_stats = stats;
+}
+
+/* [-0, +0, v] Without predictions, links are what needs another look. */
+static bool is_really_stale(struct running *running, const struct unit *unit)
+{
+    const struct host_stat *stats = look_at_fresh(running);
+    for (size_t i = 0; running->fresh && running->fresh[i]; i++) {
+        struct file_state state;
+        char path[PATH_MAX];
+        if (!stats[i].exists)
+            continue;
+        if (stats[i].ctime_us > start_of(unit))
+            return true;
+        if (stats[i].type == 'l' &&
+            file_path(running->call.host, running->fresh[i], path, &running->call.failure) &&
+            is_newer(running, unit, path, true, &state))
+            return true;
+    }
+    return false;
 }
 
 /* [-0, +0, v] */
 static bool is_stale(struct running *running, const struct unit *unit)
 {
     struct systemd *call = &running->call;
+    if (!call->host->runtime->options.check)
+        return !unit->started && is_really_stale(running, unit);
     for (const char **given = running->fresh; given && *given; given++) {
         char path[PATH_MAX];
         struct file_state state;

@@ -116,6 +116,15 @@ bool host_stat(struct host *host, const char *const *paths, size_t count, struct
     return host->operations->stat(host, paths, count, stats, failure);
 }
 
+bool host_look(struct host *host, const char *path, struct host_stat *stat, struct buffer *content,
+               bool *read, struct failure *failure)
+{
+    *read = false;
+    if (host->operations->look)
+        return host->operations->look(host, path, stat, content, read, failure);
+    return host_stat_one(host, path, stat, failure);
+}
+
 bool host_stat_one(struct host *host, const char *path, struct host_stat *stat, struct failure *failure)
 {
     return host_stat(host, &path, 1, stat, failure);

@@ -66,6 +66,9 @@ struct host_operations {
     bool (*write)(struct host *host, const struct host_file *file, struct failure *failure);
     bool (*stat)(struct host *host, const char *const *paths, size_t count, struct host_stat *stats,
                  struct failure *failure);
+    /* NULL where reading after looking costs no more. */
+    bool (*look)(struct host *host, const char *path, struct host_stat *stat, struct buffer *content,
+                 bool *read, struct failure *failure);
     bool (*make_directory)(struct host *host, const char *path, const struct host_attributes *attributes,
                            struct failure *failure);
     bool (*set_attributes)(struct host *host, const char *path, const struct host_stat *found,
@@ -131,6 +134,11 @@ bool host_forward(struct host *host, const char *address, int port, uint64_t tim
 /* Looks at many paths in one go; a path that is not there is no failure. */
 bool host_stat(struct host *host, const char *const *paths, size_t count, struct host_stat *stats,
                struct failure *failure);
+
+/* Looks at one path for somebody who is going to read it: on another machine a file that is not large is read on the same way.
+ * `*read` tells whether its content is in `content`. */
+bool host_look(struct host *host, const char *path, struct host_stat *stat, struct buffer *content,
+               bool *read, struct failure *failure);
 
 /* Looks at one path. */
 bool host_stat_one(struct host *host, const char *path, struct host_stat *stat, struct failure *failure);

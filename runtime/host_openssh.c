@@ -328,6 +328,7 @@ static bool run_line(struct remote_host *remote, const struct remote_line *line,
                                       .timeout_ms = command->timeout_ms,
                                       .is_over = has_ended,
                                       .context = &watch};
+    remote->host.runtime->counts.round_trips++;
     bool ran = process_run(remote->host.runtime, &options, result, failure);
     buffer_wipe(&input);
     free(argv);
@@ -564,6 +565,7 @@ static struct process_stream *openssh_open(struct host *host, const struct host_
     /* Less than a pipe holds: it cannot block. */
     bool sent = line.prefix.length == 0 ||
                 write(ends[1], line.prefix.bytes, line.prefix.length) == (ssize_t)line.prefix.length;
+    host->runtime->counts.round_trips++;
     if (sent)
         stream->child = process_open(host->runtime, &options, failure);
     else
@@ -641,6 +643,7 @@ void host_openssh_accept(struct remote_host *remote, struct forward *forward, uv
         if (tunnel->next)
             tunnel->next->link = &tunnel->next;
         master->tunnels = tunnel;
+        remote->host.runtime->counts.round_trips++;
     } else if (master && master->stream) {
         uv_close((uv_handle_t *)&tunnel->process, on_tunnel_closed);
     } else {
@@ -731,6 +734,7 @@ const struct host_operations host_openssh_operations = {
     .read = remote_read,
     .write = remote_write,
     .stat = remote_stat,
+    .look = remote_look,
     .make_directory = remote_make_directory,
     .set_attributes = remote_set_attributes,
     .open = openssh_open,

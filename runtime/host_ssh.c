@@ -289,6 +289,7 @@ const struct host_operations host_ssh_operations = {
     .read = remote_read,
     .write = remote_write,
     .stat = remote_stat,
+    .look = remote_look,
     .make_directory = remote_make_directory,
     .set_attributes = remote_set_attributes,
     .open = ssh_open,

@@ -187,6 +187,51 @@ bool remote_stat(struct host *host, const char *const *paths, size_t count, stru
     return done;
 }
 
+/* ---- both ---- */
+
+#define LOOK_LIMIT ((size_t)256 << 10) /* what is larger is read only where it must be */
+
+/* The record of stat, then the content; 3: the content was not read. */
+static const char look_script[] = "export LC_ALL=C QUOTING_STYLE=literal\n"
+                                  "stat --printf='" STAT_FORMAT "' -- \"$1\" || exit 4\n"
+                                  "[ -f \"$1\" ] && [ ! -h \"$1\" ] || exit 3\n"
+                                  "head -c \"$2\" -- \"$1\" 2>/dev/null || exit 3\n";
+
+/* Where the record ends; NULL where it is none. */
+static const char *end_of_record(const struct buffer *output)
+{
+    const char *at = output->bytes, *end = at + output->length;
+    for (size_t field = 0; field < STAT_FIELDS && at; field++) {
+        at = at < end ? memchr(at, '\0', (size_t)(end - at)) : NULL;
+        at = at ? at + 1 : NULL;
+    }
+    return at;
+}
+
+bool remote_look(struct host *host, const char *path, struct host_stat *stat, struct buffer *content,
+                 bool *read, struct failure *failure)
+{
+    char most[24];
+    struct process_result result;
+    snprintf(most, sizeof most, "%zu", LOOK_LIMIT + 1);
+    const char *argv[] = {"sh", "-c", look_script, "sh", path, most, NULL};
+    struct host_command command = {.argv = argv, .timeout_ms = FILES_MS};
+    *stat = (struct host_stat){0};
+    bool done = host_run(host, &command, &result, failure);
+    if (done && result.status != 0 && result.status != 3 && result.status != 4)
+        done = fail_by_words(host, &result, "stat", path, failure);
+    done = done && judge_errors(&result.error, failure);
+    const char *rest = done && result.status != 4 ? end_of_record(&result.output) : NULL;
+    if (rest)
+        take_stats(&result.output, &path, 1, stat);
+    size_t length = rest ? result.output.length - (size_t)(rest - result.output.bytes) : 0;
+    *read = rest && result.status == 0 && length <= LOOK_LIMIT;
+    if (*read)
+        buffer_append(content, rest, length);
+    process_result_free(&result);
+    return done;
+}
+
 /* ---- writing ---- */
 
 /* $folder ends with "/" or is "", $name is the last piece. Removes what killed processes left beside, and makes the name of a

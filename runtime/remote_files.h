@@ -10,6 +10,8 @@ bool remote_read(struct host *host, const char *path, size_t limit, struct buffe
 bool remote_write(struct host *host, const struct host_file *file, struct failure *failure);
 bool remote_stat(struct host *host, const char *const *paths, size_t count, struct host_stat *stats,
                  struct failure *failure);
+bool remote_look(struct host *host, const char *path, struct host_stat *stat, struct buffer *content,
+                 bool *read, struct failure *failure);
 bool remote_make_directory(struct host *host, const char *path, const struct host_attributes *attributes,
                            struct failure *failure);
 bool remote_set_attributes(struct host *host, const char *path, const struct host_stat *found,

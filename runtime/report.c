@@ -215,6 +215,10 @@ static void add_counts(struct json_text *event, const struct runtime_counts *cou
         json_key(event, fields[i].name);
         json_integer(event, fields[i].count);
     }
+    if (counts->round_trips) {
+        json_key(event, "round_trips");
+        json_integer(event, counts->round_trips);
+    }
 }
 
 static void add_error(struct json_text *event, const struct failure *failure)

@@ -419,6 +419,8 @@ void text_run_end(struct text_sink *sink, const char *status, const struct failu
         buffer_append_text(&out, ". ");
     }
     text_add_counts(sink, &out, &sink->runtime->counts);
+    if (sink->runtime->options.verbose && sink->runtime->counts.round_trips)
+        buffer_format(&out, ", round trips: %u", sink->runtime->counts.round_trips);
     char time[48];
     duration_format((int64_t)ms, time, sizeof time);
     buffer_format(&out, "  (%s%s%s)\n", time, run ? ", run " : "", run ? run : "");

@@ -60,6 +60,7 @@ struct product {
 /* Counts of a run, as run.end reports them. */
 struct runtime_counts {
     unsigned changed, predicted, failed, declined, unchanged;
+    unsigned round_trips; /* commands and connections that other hosts were asked for */
 };
 
 struct runtime {

@@ -659,6 +659,44 @@ tap.test("a stream gives its lines as they come; with the loop its command ends"
   end
 end)
 
+tap.test("what is as it should be is seen on one way there, however much it is", function()
+  local there <close> = sshds.start { folder = keys, "SetEnv PATH=" .. bin .. ":/usr/bin:/bin" }
+  host.run { "sh", "-c", 'cat >"$1"', "sh", bin .. "/systemctl", reads = true, stdin = [[#!/bin/sh
+for unit do case $unit in *.service) printf '%sId=%s\nLoadState=loaded\nActiveState=active\nSubState=running\nUnitFileState=enabled\n' \
+  "$empty" "$unit"; date -u -d '-1 min' '+ActiveEnterTimestamp=%a %Y-%m-%d %H:%M:%S UTC'; empty='
+';; esac; done
+]] }
+  for name, text in pairs { one = "1\n", two = "2\n", three = ("3\n"):rep(1000) } do
+    file.present { folder .. "/" .. name, content = text, mode = "0644" }
+  end
+  for _, transport in ipairs { "ssh", "openssh" } do
+    local function trips(chunk)
+      local result = server.moonbook { "-e", ([[local h, F = host(json.decode %q), %q
+        local function p(name) return F .. "/" .. name end h.run{"true"} %s]]):format(
+        json.encode(there:spec { transport = transport }), folder, chunk), "--json" }
+      tap.equal(result.code, 0, result.stderr)
+      local last
+      for line in result.stdout:gmatch "[^\n]+" do last = json.decode(line) end
+      tap.equal({ last.event, last.changed }, { "run.end", 1 }, chunk)
+      return last.round_trips
+    end
+    local base = trips ""
+    for _, case in ipairs {
+      { 1, "h.file.present{p 'one', content = '1\\n', mode = '0644'}" },
+      { 1, "h.file.present{p 'three', content = ('3\\n'):rep(1000)}" },
+      { 1, "h.file.line{p 'two', line = '2'}" },
+      { 1, "h.file.directory{F}" },
+      { 1, "h.systemd.running{'x'}" },
+      { 2, "h.systemd.running{'x', fresh = {'/usr/bin/env'}}" },
+      { 2, "h.systemd.running{'x', 'y', 'z', fresh = {'/usr/bin/env', '/usr/bin/head', '/usr/bin/stat', p 'none'}}" },
+      { 1, "h.systemd.enabled{'x', 'y', 'z'}" },
+      { 1, "local _ = h.os.codename, h.os.arch, h.cpus, h.memory" },
+    } do
+      tap.equal(trips(case[2]) - base, case[1], transport .. " " .. case[2])
+    end
+  end
+end)
+
 tap.test("secrets stand in no list of processes", function()
   local h = sshd:host()
   local token = "s3cr3t-" .. sshd.port
