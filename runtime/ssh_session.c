@@ -2,10 +2,13 @@
 #include "ssh_session_parts.h"
 
 #include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #define SILENCES_MOST 3
 
@@ -209,6 +212,15 @@ static void on_allocate(uv_handle_t *handle, size_t suggested, uv_buf_t *piece)
     *piece = uv_buf_init(allocate(65536), 65536);
 }
 
+/* Until the first command sshd holds small packets back while earlier ones are not acknowledged, which the kernel puts off
+ * for 40 ms. It forgets that it is not to do so again and again. */
+static void acknowledge(const struct ssh_session *session)
+{
+    int yes = 1;
+    if (!session->tap)
+        setsockopt(ssh_session_descriptor(session), IPPROTO_TCP, TCP_QUICKACK, &yes, sizeof yes);
+}
+
 static void on_bytes(uv_stream_t *stream, ssize_t length, const uv_buf_t *piece)
 {
     struct ssh_session *session = stream->data;
@@ -217,6 +229,7 @@ static void on_bytes(uv_stream_t *stream, ssize_t length, const uv_buf_t *piece)
         buffer_append(&session->in, piece->base, (size_t)length);
         session->last_heard = runtime_now(session->runtime);
         session->silences = 0;
+        acknowledge(session);
     } else if (length < 0) {
         session->ended = true;
         uv_read_stop(stream);
