@@ -53,6 +53,19 @@ $(BUILD)/unit/%: tests/unit/%.c $(filter-out $(BUILD)/object/runtime/main.o,$(OB
 
 units: $(UNITS)
 
+# Fuzzers, by clang's libFuzzer whatever CC is: the text of configurations. Of failure.c only what has no Lua in it.
+FUZZED     := $(sort $(filter-out bindings/hcl_lua.c,$(wildcard bindings/hcl_*.c))) bindings/file_edit.c \
+              runtime/buffer.c runtime/utf8.c
+FUZZ_CHECK := -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
+FUZZ_FLAGS  = -std=c17 -g -O1 $(WARNINGS) $(DEFINES) $(CPPFLAGS) $(PKG_CFLAGS)
+
+$(BUILD)/fuzz/fuzz_hcl: tests/fuzz/fuzz_hcl.c tests/fuzz/hcl_edits.h $(FUZZED) $(wildcard bindings/hcl_*.h) runtime/failure.c
+	@mkdir -p $(@D)
+	clang $(FUZZ_FLAGS) -ffunction-sections -c -o $(@D)/failure.o runtime/failure.c
+	clang $(FUZZ_FLAGS) $(FUZZ_CHECK) -Wl,--gc-sections -o $@ $< $(FUZZED) $(@D)/failure.o $(PKG_LIBS)
+
+fuzz: $(BUILD)/fuzz/fuzz_hcl
+
 # What the program is measured against.
 $(BUILD)/bench/%: tests/bench/%.c
 	@mkdir -p $(@D)

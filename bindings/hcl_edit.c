@@ -177,8 +177,17 @@ static bool replace(struct hcl_editor *editor, uint32_t node, struct hcl_value v
     if (hcl_at(document, container)->kind == HCL_MEMBER)
         container = hcl_at(document, container)->parent;
     pen.one_line = hcl_at(document, container)->kind != HCL_ROOT && hcl_one_line(document, container);
+    size_t begin = at->begin, gap = begin;
+    const struct hcl_node *above = hcl_at(document, at->parent);
+    if (above->kind == HCL_MEMBER && memchr(document->text + above->sign, '\n', begin - above->sign) != NULL) {
+        begin = above->sign + 1; /* the value waits on another line, which only HCL1 takes */
+        buffer_append_text(&out, " ");
+    }
     hcl_render_value(&pen, value);
-    bool done = hcl_splice(editor, at->begin, at->end, &out);
+    if (memchr(document->text + begin, '#', gap - begin) != NULL ||
+        memchr(document->text + begin, '/', gap - begin) != NULL)
+        buffer_append(&out, document->text + begin, gap - begin); /* a comment there stays */
+    bool done = hcl_splice(editor, begin, at->end, &out);
     buffer_free(&pen.indent);
     buffer_wipe(&out);
     return done;
