@@ -9,8 +9,8 @@
 
 #include <string.h>
 
-/* [-0, +0, v] The text at 1 and the path at 2. False where --check does not know one of them. */
-static bool open_text(lua_State *L, struct hcl_work *work)
+/* [-0, +0, v] The text at 1 and, where there is one, the path at 2. False where --check does not know one of them. */
+static bool open_text(lua_State *L, struct hcl_work *work, bool whole)
 {
     size_t length, path_length;
     if (unknown_is(L, 1) || unknown_is(L, 2)) {
@@ -18,9 +18,12 @@ static bool open_text(lua_State *L, struct hcl_work *work)
         return false;
     }
     const char *text = secret_or_text(L, 1, work->op, &length, &work->secret);
-    if (lua_type(L, 2) != LUA_TSTRING)
+    whole = whole && lua_isnil(L, 2);
+    if (!whole && lua_type(L, 2) != LUA_TSTRING)
         failure_error(L, "usage", work->op, "the path is text, not %s", luaL_typename(L, 2));
     hcl_work_parse(L, work, text, length);
+    if (whole)
+        return true;
     const char *path = lua_tolstring(L, 2, &path_length);
     hcl_work_path(L, work, path, path_length);
     return true;
@@ -65,9 +68,13 @@ static int get(lua_State *L)
 {
     lua_settop(L, 2);
     struct hcl_work *work = hcl_work_open(L, "hcl.get");
-    if (!open_text(L, work))
+    if (!open_text(L, work, true))
         return push_unknown(L);
     const struct hcl_document *document = &work->editor.document;
+    if (lua_isnil(L, 2)) {
+        hcl_push(L, document, document->root, work->secret);
+        return 1;
+    }
     struct hcl_place place = hcl_find(document, &work->path);
     if ((place.outcome == HCL_FOUND || place.outcome == HCL_SEVERAL) &&
         all_labelled(document, &work->path, &place)) {
@@ -89,7 +96,7 @@ static int set(lua_State *L)
 {
     lua_settop(L, 3);
     struct hcl_work *work = hcl_work_open(L, "hcl.set");
-    if (!open_text(L, work))
+    if (!open_text(L, work, false))
         return push_unknown(L);
     struct hcl_value value = hcl_work_value(L, work, 3);
     if (work->unknown)
@@ -101,7 +108,7 @@ static int remove_path(lua_State *L)
 {
     lua_settop(L, 2);
     struct hcl_work *work = hcl_work_open(L, "hcl.remove");
-    if (!open_text(L, work))
+    if (!open_text(L, work, false))
         return push_unknown(L);
     return push_edited(L, work, hcl_remove(&work->editor, &work->path));
 }
@@ -143,7 +150,7 @@ static int add_block(lua_State *L)
     if (!lua_istable(L, 4) || json_is_array(L, 4))
         failure_error(L, "usage", work->op, "what is in the block is a table with names, not %s",
                       luaL_typename(L, 4));
-    if (unknown_is(L, 3) || !open_text(L, work))
+    if (unknown_is(L, 3) || !open_text(L, work, false))
         return push_unknown(L);
     push_labels(L, work);
     const char *path = lua_tolstring(L, -1, &length);
@@ -300,7 +307,7 @@ static int blocks(lua_State *L)
     lua_settop(L, 3);
     int labels = lua_isnil(L, 3) ? -1 : (int)luaL_checkinteger(L, 3);
     struct hcl_work *work = hcl_work_open(L, "hcl.blocks");
-    if (!open_text(L, work))
+    if (!open_text(L, work, false))
         return push_unknown(L);
     const struct hcl_document *document = &work->editor.document;
     struct hcl_place place = hcl_find(document, &work->path);
@@ -377,9 +384,9 @@ static int expression(lua_State *L)
     "where the path fits several things: it says how many, on which lines, and how to pick one."
 
 static const struct binding_function functions[] = {
-    {"get", get, "hcl.get(TEXT, PATH) -> value",
+    {"get", get, "hcl.get(TEXT[, PATH]) -> value",
      "What a configuration (HCL1, HCL2, or the JSON that stands for them) says at a path; nil where it says "
-     "nothing. " PATH
+     "nothing, all of it as a table where no path is given. " PATH
      "A block is a table, blocks with labels one by label, a list a table, null json.null; of texts "
      "the escapes are resolved, templates such as ${attr.cpu.arch} and {{ GetPrivateIP }} stay as they are "
      "written. Expressions of HCL2 are objects whose tostring is their source. Of a secret text the texts in "

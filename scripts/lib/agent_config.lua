@@ -1,0 +1,252 @@
+-- Configurations of Consul and Nomad agents, made fit for another host: text in, text out. Nothing is written here, and
+-- every comment, blank and order stays as it was.
+--
+--   local config = agent_config.open(text, "nomad", "c9:/etc/nomad.d/nomad.hcl")
+--   config:take_address "10.0.0.7"
+--   config:move("/etc/old-certs", "/etc/certs")
+--   config:fill { ["@TOKEN@"] = secret.pass "ops/token" }
+--   config.text, config.notes
+
+local agent_config = {}
+
+local methods = {}
+
+-- [[ reading ]]
+
+-- How a name or number stands in a path of the module hcl; labels of blocks and names of settings alike.
+local function step_of(key)
+  return math.type(key) == "integer" and ("[%d]"):format(key) or "[" .. json.encode(key) .. "]"
+end
+
+local function sorted_keys(value)
+  local keys = {}
+  for key in pairs(value) do keys[#keys + 1] = key end
+  table.sort(keys, function(a, b) return tostring(a) < tostring(b) end)
+  return keys
+end
+
+-- Calls visit(path, text, name) for every text in the value; `name` is that of the setting, also for what is in its list.
+-- What stands below a name in `without` is left out.
+local function each_text(value, visit, without, path, name)
+  if type(value) == "string" then return visit(path, value, name) end
+  if type(value) ~= "table" then return end
+  for _, key in ipairs(sorted_keys(value)) do
+    if not (without and without[key]) then
+      each_text(value[key], visit, without, path and path .. step_of(key) or key, type(key) == "string" and key or name)
+    end
+  end
+end
+
+-- Opens the text of an agent's configuration: `product` is "consul" or "nomad", `where` says in errors whose it is.
+function agent_config.open(text, product, where)
+  local read, problem = pcall(hcl.get, text)
+  if not read then
+    if type(problem) == "table" then
+      problem.message = where .. ": " .. problem.message
+      problem.hint = problem.hint or "mend it there; nothing was changed"
+    end
+    error(problem, 0)
+  end
+  return setmetatable({ text = text, product = product, where = where, notes = {} }, { __index = methods })
+end
+
+function methods:get(path)
+  return hcl.get(self.text, path)
+end
+
+function methods:set(path, value)
+  self.text = hcl.set(self.text, path, value)
+end
+
+function methods:remove(path, why)
+  if self:get(path) == nil then return end
+  self.text = hcl.remove(self.text, path)
+  self:note("%s: %s is taken out: %s", self.where, path, why)
+end
+
+function methods:note(format, ...)
+  self.notes[#self.notes + 1] = format:format(...)
+end
+
+function methods:each_text(visit, without)
+  each_text(hcl.get(self.text), visit, without)
+end
+
+-- [[ addresses ]]
+
+-- Lists of other machines: an address in them is not this host's, even if it was the other one's.
+local PEERS = {}
+for _, name in ipairs { "retry_join", "retry_join_wan", "start_join", "start_join_wan", "servers", "recursors", "server_join",
+  "primary_gateways", "join" } do PEERS[name] = true end
+
+-- "10.0.0.5:4646" -> "10.0.0.5", ":4646"; "[::1]:80" -> "::1", ":80". nil for names and templates.
+local function split_address(text)
+  local address, port = text:match "^(%d+%.%d+%.%d+%.%d+)(:?%d*)$"
+  if address then return address, port end
+  address, port = text:match "^%[([%x:.]+)%](:?%d*)$"
+  if address then return address, port end
+  if text:find "^%x*:[%x:.]*:[%x:.]*$" then return text, "" end
+end
+
+local function is_own(address)
+  return address and address ~= "0.0.0.0" and address ~= "::" and address ~= "::1" and not address:find "^127%."
+end
+
+local function join_address(address, port)
+  if port == "" then return address end
+  return (address:find ":" and "[" .. address .. "]" or address) .. port
+end
+
+local OWN = {
+  consul = { "bind_addr", "advertise_addr", "advertise_addr_wan", "serf_lan", "serf_wan" },
+  nomad = { "bind_addr", "advertise.http", "advertise.rpc", "advertise.serf", "addresses.http", "addresses.rpc",
+    "addresses.serf" },
+}
+
+-- The host that the configuration is from is there under these addresses.
+local function own_addresses(self)
+  local own = {}
+  for _, path in ipairs(OWN[self.product]) do
+    local text = self:get(path)
+    local address = type(text) == "string" and split_address(text)
+    if is_own(address) then own[address] = path end
+  end
+  return own
+end
+
+-- Does the agent find out by itself, or from a template, which address is its own?
+local function is_open(text)
+  return text == nil or (type(text) == "string" and not text:find "{{" and not is_own(split_address(text)))
+end
+
+-- The agent is this host's: wherever the other host's address stood as its own, this one stands.
+function methods:take_address(address)
+  local own, edits = own_addresses(self), {}
+  self:each_text(function(path, text)
+    local changed = text:gsub("%S+", function(word) -- Consul takes several, blanks between
+      local found, port = split_address(word)
+      return found and own[found] and join_address(address, port)
+    end)
+    if changed ~= text then edits[#edits + 1] = { path, changed } end
+  end, PEERS)
+  for _, edit in ipairs(edits) do self:set(edit[1], edit[2]) end
+  if self.product == "consul" then
+    if is_open(self:get "bind_addr") and is_open(self:get "advertise_addr") then self:set("advertise_addr", address) end
+    return
+  end
+  self:remove("advertise_addr", "Nomad has no such setting; it is advertise { http rpc serf }")
+  if is_open(self:get "bind_addr") and self:get "advertise" == nil then
+    self:set("advertise", { http = address, rpc = address, serf = address })
+  end
+end
+
+-- [[ what the host is in the cluster ]]
+
+-- A client that keeps its data in that folder, whatever the other host was.
+function methods:take_role(data_dir)
+  if self:get "data_dir" ~= data_dir then self:set("data_dir", data_dir) end
+  local why = "this host joins as a client"
+  if self.product == "consul" then
+    if self:get "server" == true then
+      self:remove("server", why)
+      self:remove("bootstrap_expect", why)
+      self:remove("bootstrap", why)
+    end
+    return
+  end
+  if self:get "server.enabled" == true then self:remove("server", why) end
+  if self:get "client.enabled" ~= true then self:set("client.enabled", true) end
+end
+
+-- [[ paths ]]
+
+-- Everything in or below the old folder is in the new one. Returns how many texts that were.
+function methods:move(from, to)
+  local edits = {}
+  from, to = from:gsub("/+$", ""), to:gsub("/+$", "")
+  self:each_text(function(path, text)
+    if text == from or text:sub(1, #from + 1) == from .. "/" then edits[#edits + 1] = { path, to .. text:sub(#from + 1) } end
+  end)
+  for _, edit in ipairs(edits) do self:set(edit[1], edit[2]) end
+  return #edits
+end
+
+local FILES = { ca_file = "ca", cert_file = "certificate", key_file = "key", ca_path = "folder" }
+
+-- The files that the agent reads: {path=, kind= "ca", "certificate", "key", "folder", "volume"; setting=, key= the path of
+-- the certificate's key}.
+function methods:files()
+  local files, by_place = {}, {}
+  self:each_text(function(path, text, name)
+    local kind = FILES[name]
+    if path:find '^client%["host_volume"%]' and name == "path" then kind = "volume" end
+    if not kind or text == "" then return end
+    local file = { path = text, kind = kind, setting = path }
+    files[#files + 1] = file
+    by_place[path] = file
+  end)
+  for _, file in ipairs(files) do
+    if file.kind == "certificate" then
+      local key = by_place[file.setting:gsub("cert_file", "key_file")]
+      file.key = key and key.path
+    end
+  end
+  return files
+end
+
+-- [[ secrets ]]
+
+-- The text as parts, plain and secret, in place of the markers; nil where it has none of them.
+local function filled(text, secrets, markers, used)
+  local parts, at, any = "", 1, false
+  while true do
+    local first, last, which
+    for _, marker in ipairs(markers) do
+      local from, to = text:find(marker, at, true)
+      if from and (not first or from < first) then first, last, which = from, to, marker end
+    end
+    if not first then break end
+    parts = parts .. text:sub(at, first - 1) .. secrets[which]
+    at, any, used[which] = last + 1, true, true
+  end
+  return any and parts .. text:sub(at) or nil
+end
+
+-- Puts the secrets, by their markers, where those stand inside of texts; `used` gets the markers found. The text is a secret
+-- from then on, so that this comes last.
+function methods:fill(secrets, used)
+  local edits, markers = {}, sorted_keys(secrets)
+  table.sort(markers, function(a, b) return #a > #b end) -- @TOKEN_2@ before @TOKEN
+  self:each_text(function(path, text)
+    local value = filled(text, secrets, markers, used)
+    if value then edits[#edits + 1] = { path, value } end
+  end)
+  for _, edit in ipairs(edits) do self:set(edit[1], edit[2]) end
+end
+
+-- [[ reserved resources ]]
+
+-- Two figures of the same machine, taken at different times: clock rates and free memory are never quite the same.
+local function near(a, b)
+  return math.type(a) == "integer" and math.abs(a - b) <= b // 20
+end
+
+-- Half of the machine, {cpu= MHz, memory= MB, disk= MB}, is not for Nomad's tasks; figures that the present configuration has
+-- and that are nearly the same stay.
+function methods:reserve_half(machine, present)
+  for _, name in ipairs { "cpu", "memory", "disk" } do
+    local path, half = "client.reserved." .. name, machine[name] // 2
+    local now = present and hcl.get(present, path)
+    self:set(path, near(now, half) and now or half)
+  end
+end
+
+-- What the configuration keeps back, and the machine has not: the first as {name, wanted, there}.
+function methods:reserves_too_much(machine)
+  for _, name in ipairs { "cpu", "memory", "disk" } do
+    local wanted = self:get("client.reserved." .. name)
+    if type(wanted) == "number" and wanted > machine[name] then return { name, wanted, machine[name] } end
+  end
+end
+
+return agent_config

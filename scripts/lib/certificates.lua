@@ -1,0 +1,95 @@
+-- The certificates, keys and folders that an agent's configuration names, looked at on the host where they are: they exist,
+-- who must read them can, a key belongs to its certificate, none has expired. Keys stay where they are.
+
+local certificates = {}
+
+-- Lines "KIND<tab>PATH<tab>KEY" come in, "PROBLEM<tab>PATH<tab>MORE" go out. As root the user's own rights are tried.
+local LOOK = [[
+user=$1
+tab=$(printf '\t')
+readable() {
+  if [ -d "$1" ]; then set -- "$1" -x; else set -- "$1" -r; fi
+  if [ -n "$user" ] && [ "$(id -u)" = 0 ]; then runuser -u "$user" -- test "$2" "$1"; else test "$2" "$1"; fi
+}
+certificate() {
+  if ! end=$(openssl x509 -enddate -noout -in "$1" 2>/dev/null); then echo "no certificate$tab$1"; return; fi
+  if ! openssl x509 -checkend 0 -noout -in "$1" >/dev/null; then echo "expired$tab$1$tab${end#*=}"
+  elif ! openssl x509 -checkend 1209600 -noout -in "$1" >/dev/null; then echo "expires$tab$1$tab${end#*=}"; fi
+  [ -n "$2" ] && [ -e "$2" ] || return 0
+  if ! public=$(openssl pkey -pubout -in "$2" -passin pass: 2>/dev/null); then echo "no key$tab$2"
+  elif [ "$public" != "$(openssl x509 -pubkey -noout -in "$1")" ]; then echo "mismatch$tab$1$tab$2"; fi
+}
+while IFS=$tab read -r kind path key; do
+  if ! [ -e "$path" ]; then echo "missing$tab$path"; continue; fi
+  readable "$path" || echo "unreadable$tab$path$tab$user"
+  case $kind in ca|certificate)
+    if command -v openssl >/dev/null; then certificate "$path" "$key"; else echo "unchecked$tab$path"; fi ;;
+  esac
+done]]
+
+local PROBLEMS = {
+  missing = "%s is not there",
+  unreadable = "%s cannot be read by %s",
+  ["no certificate"] = "%s holds no certificate in PEM",
+  ["no key"] = "%s holds no private key without a passphrase",
+  expired = "%s has expired on %s",
+  mismatch = "%s and the key %s do not belong together",
+}
+local REMARKS = {
+  expires = "%s expires on %s",
+  unchecked = "%s is not looked into: there is no openssl on this host",
+}
+
+-- Looks at the files (agent_config's list) in one go. `user` must be able to read them, where that user exists; nil: who runs.
+-- Raises "invalid" with all that is wrong; what is only to be known is warned of.
+function certificates.check(files, user)
+  if #files == 0 then return end
+  local lines, wrong = {}, {}
+  for _, file in ipairs(files) do lines[#lines + 1] = table.concat({ file.kind, file.path, file.key or "" }, "\t") end
+  if user and not host.users[user] then user = nil end -- its package is not installed yet
+  local said = host.run { "sh", "-c", LOOK, "sh", user or "", stdin = table.concat(lines, "\n") .. "\n", reads = true,
+    timeout = "60s" }.stdout
+  for line in said:gmatch "[^\n]+" do
+    local problem, path, more = line:match "^([^\t]*)\t([^\t]*)\t?(.*)$"
+    if PROBLEMS[problem] then
+      wrong[#wrong + 1] = PROBLEMS[problem]:format(path, more ~= "" and more or "who runs this")
+    elseif REMARKS[problem] then
+      warn(REMARKS[problem]:format(path, more))
+    end
+  end
+  if #wrong == 0 then return end
+  error { kind = "invalid", message = "certificates and folders: " .. table.concat(wrong, "; "),
+    hint = "put right files there, or say where they are: --set cert_dir_from=OLD --set cert_dir=NEW; nothing was changed" }
+end
+
+-- Which of the users may not read which of the files: {user=, path=, rights= "r" or "x"}; also the folders on the way.
+local ACCESS = [[
+while IFS= read -r path; do
+  for user do
+    at=$path
+    while [ "$at" != / ] && [ -n "$at" ]; do
+      if [ -d "$at" ]; then right=x; else right=r; fi
+      runuser -u "$user" -- test "-$right" "$at" || printf '%s\t%s\t%s\n' "$user" "$right" "$at"
+      at=$(dirname "$at")
+      case $at in "$LIMIT"|"$LIMIT"/*) ;; *) break ;; esac
+    done
+  done
+done | sort -u]]
+
+-- What the users lack to read the files in and below the folder.
+function certificates.lacking(files, users, folder)
+  local lines, lacking = {}, {}
+  for _, file in ipairs(files) do
+    if file.path:sub(1, #folder + 1) == folder .. "/" then lines[#lines + 1] = file.path end
+  end
+  if #lines == 0 or #users == 0 then return lacking end
+  local command = { "sh", "-c", ACCESS, "sh", stdin = table.concat(lines, "\n") .. "\n", reads = true, timeout = "60s",
+    env = { LIMIT = folder } }
+  table.move(users, 1, #users, 5, command)
+  for user, rights, path in host.run(command).stdout:gmatch "([^\t\n]+)\t(%a)\t([^\n]+)" do
+    lacking[#lacking + 1] = { user = user, rights = rights, path = path }
+  end
+  return lacking
+end
+
+return certificates

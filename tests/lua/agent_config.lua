@@ -1,0 +1,237 @@
+-- What setup/join-client makes of other hosts' configurations: addresses, roles, paths, secrets, reserved resources; and how
+-- it looks at certificates (real ones, by OpenSSL).
+package.path = "tests/lib/?.lua;scripts/lib/?.lua;" .. package.path
+local tap = require "tap"
+local agent_config = require "agent_config"
+local certificates = require "certificates"
+local machine = require "machine"
+
+local folder = host.run { "mktemp", "-d", reads = true }.stdout:gsub("%s+$", "")
+
+-- The lines that changed, as {"-old", "+new"}.
+local function changed(before, after)
+  local function set(text)
+    local lines = {}
+    for line in (text .. "\n"):gmatch "(.-)\n" do lines[line] = (lines[line] or 0) + 1 end
+    return lines
+  end
+  local old, new, list = set(before), set(after), {}
+  for line in (before .. "\n"):gmatch "(.-)\n" do if not new[line] then list[#list + 1] = "-" .. line end end
+  for line in (after .. "\n"):gmatch "(.-)\n" do if not old[line] then list[#list + 1] = "+" .. line end end
+  return list
+end
+
+local function open(text, product)
+  return agent_config.open(text, product, "c9:/etc/x.hcl")
+end
+
+-- [[ addresses ]]
+
+tap.test("Consul: wherever the other host's address is its own, this host's stands; others stay", function()
+  local text = [[
+# managed by Puppet
+bind_addr   = "10.0.0.5" # eth0
+client_addr = "127.0.0.1 10.0.0.5"
+addresses { http = "10.0.0.5" }
+advertise_addr_wan = "192.0.2.5"
+retry_join  = ["10.0.0.1", "10.0.0.5"]
+recursors   = ["10.0.0.5"]
+node_meta { rack = "10.0.0.50" }
+]]
+  local config = open(text, "consul")
+  config:take_address "10.0.0.7"
+  tap.equal(changed(text, config.text), {
+    '-bind_addr   = "10.0.0.5" # eth0', '-client_addr = "127.0.0.1 10.0.0.5"', '-addresses { http = "10.0.0.5" }',
+    '-advertise_addr_wan = "192.0.2.5"',
+    '+bind_addr   = "10.0.0.7" # eth0', '+client_addr = "127.0.0.1 10.0.0.7"', '+addresses { http = "10.0.0.7" }',
+    '+advertise_addr_wan = "10.0.0.7"',
+  })
+end)
+
+tap.test("Consul: an agent that binds everything advertises this address; what it computes by itself is left alone", function()
+  for before, after in pairs {
+    ['bind_addr = "0.0.0.0"\n'] = 'bind_addr = "0.0.0.0"\nadvertise_addr = "10.0.0.7"\n',
+    ['datacenter = "a"\n'] = 'datacenter = "a"\nadvertise_addr = "10.0.0.7"\n',
+    ['bind_addr = "{{ GetPrivateIP }}"\n'] = 'bind_addr = "{{ GetPrivateIP }}"\n',
+    ['advertise_addr = "{{ GetInterfaceIP \\"eth0\\" }}"\n'] = 'advertise_addr = "{{ GetInterfaceIP \\"eth0\\" }}"\n',
+    ['bind_addr = "10.0.0.7"\n'] = 'bind_addr = "10.0.0.7"\n',
+    ['{"bind_addr": "10.0.0.5", "server": false}'] = '{"bind_addr": "10.0.0.7", "server": false}',
+  } do
+    local config = open(before, "consul")
+    config:take_address "10.0.0.7"
+    tap.equal(config.text, after)
+  end
+end)
+
+tap.test("Nomad: bind_addr, advertise with its ports; IPv6; a setting that Nomad has not is taken out", function()
+  local config = open([[
+bind_addr = "0.0.0.0"
+advertise_addr = "10.0.0.5"
+advertise {
+  http = "10.0.0.5:4646"
+  rpc  = "10.0.0.5"
+}
+consul { address = "10.0.0.5:8501" }
+client { servers = ["10.0.0.5:4647"] }
+]], "nomad")
+  config:take_address "2001:db8::7"
+  tap.equal(config.text, [=[
+bind_addr = "0.0.0.0"
+advertise {
+  http = "[2001:db8::7]:4646"
+  rpc  = "2001:db8::7"
+}
+consul { address = "[2001:db8::7]:8501" }
+client { servers = ["10.0.0.5:4647"] }
+]=])
+  tap.match(config.notes[1], "c9:/etc/x.hcl: advertise_addr is taken out: Nomad has no such setting")
+  config = open('datacenter = "a"\n', "nomad")
+  config:take_address "10.0.0.7"
+  tap.equal({ config:get "advertise.http", config:get "advertise.rpc", config:get "advertise.serf" },
+    { "10.0.0.7", "10.0.0.7", "10.0.0.7" })
+  config = open('bind_addr = "[2001:db8::5]"\n', "nomad")
+  config:take_address "10.0.0.7"
+  tap.equal(config.text, 'bind_addr = "10.0.0.7"\n')
+end)
+
+-- [[ what it is in the cluster ]]
+
+tap.test("a server's configuration becomes a client's, and says so", function()
+  local config = open('server = true\nbootstrap_expect = 3\ndata_dir = "/opt/consul" # default\n', "consul")
+  config:take_role "/build/consul"
+  tap.equal(config.text, 'data_dir = "/build/consul" # default\n')
+  tap.equal(#config.notes, 2)
+  config = open('data_dir = "/opt/nomad"\nserver {\n  enabled = true\n}\nclient {\n  enabled = false\n}\n', "nomad")
+  config:take_role "/build/nomad"
+  tap.equal(config.text, 'data_dir = "/build/nomad"\nclient {\n  enabled = true\n}\n')
+  local ready = 'data_dir = "/build/nomad"\nserver { enabled = false }\nclient { enabled = true }\n'
+  config = open(ready, "nomad")
+  config:take_role "/build/nomad"
+  tap.equal({ config.text, #config.notes }, { ready, 0 })
+end)
+
+-- [[ paths ]]
+
+tap.test("every path below the old folder moves, and nothing that only looks like one", function()
+  local text = [[
+ca_file = "/etc/old/ca.pem"
+tls { ca_file = "/etc/old/ca.pem", cert_file = "/etc/old/host.pem", key_file = "/etc/old/host.key" }
+consul { ssl = true, cert_file = "/etc/old/sub/c.pem" }
+vault { ca_path = "/etc/old" }
+client {
+  host_volume "grid one" {
+    path = "/etc/old/grid"
+  }
+  host_volume "other" { path = "/etc/older/x" }
+}
+]]
+  local config = open(text, "nomad")
+  tap.equal(config:move("/etc/old/", "/etc/new"), 7)
+  tap.equal(config.text, (text:gsub("/etc/old([/\"])", "/etc/new%1")))
+  local kinds = {}
+  for _, file in ipairs(config:files()) do kinds[#kinds + 1] = file.kind .. " " .. file.path .. " " .. (file.key or "") end
+  table.sort(kinds)
+  tap.equal(kinds, { "ca /etc/new/ca.pem ", "ca /etc/new/ca.pem ", "certificate /etc/new/host.pem /etc/new/host.key",
+    "certificate /etc/new/sub/c.pem ", "folder /etc/new ", "key /etc/new/host.key ", "volume /etc/new/grid ",
+    "volume /etc/older/x " })
+end)
+
+-- [[ secrets ]]
+
+tap.test("secrets stand where their markers stood, and are shown nowhere", function()
+  local config = open([[
+encrypt = "@GOSSIP@" # @GOSSIP@ is from Teigi
+acl { tokens { default = "@TOKEN@" agent = "a-@TOKEN@-@TOKEN_2@" } }
+]], "consul")
+  local used, canary = {}, 'se"cr${et}\\7719'
+  config:fill({ ["@GOSSIP@"] = secret.command { "printf", "%s", canary }, ["@TOKEN@"] = secret.command { "echo", "first-5512" },
+    ["@TOKEN_2@"] = secret.command { "echo", "second-3301" }, ["@UNUSED@"] = secret.command { "echo", "unused" } }, used)
+  tap.ok(secret.is(config.text) and not tostring(config.text):find "%d")
+  tap.equal(used, { ["@GOSSIP@"] = true, ["@TOKEN@"] = true, ["@TOKEN_2@"] = true })
+  local path = folder .. "/filled.hcl"
+  file.present { path, content = config.text, mode = "0600" }
+  local text = host.run { "cat", path, reads = true }.stdout
+  host.run { "shred", "-u", path, reads = true }
+  tap.match(text, "# @GOSSIP@ is from Teigi\n")
+  tap.equal(text:find("first%-5512") ~= nil, true)
+  for setting, wanted in pairs { encrypt = canary, ["acl.tokens.default"] = "first-5512",
+    ["acl.tokens.agent"] = "a-first-5512-second-3301" } do
+    local got = hcl.get(text, setting)
+    tap.ok(got == wanted or got == (wanted:gsub("%${", "$${")), setting)
+  end
+end)
+
+-- [[ reserved resources ]]
+
+tap.test("half of the machine is reserved; figures that are nearly so stay", function()
+  local half = { cpu = 8000, memory = 16001, disk = 1000 }
+  local config = open("client {\n  enabled = true\n}\n", "nomad")
+  config:reserve_half(half, nil)
+  tap.equal(hcl.get(config.text, "client.reserved"), { cpu = 4000, memory = 8000, disk = 500 })
+  config = open("client {}\n", "nomad")
+  config:reserve_half(half, "client { reserved { cpu = 4010, memory = 1000, disk = 490 } }")
+  tap.equal(hcl.get(config.text, "client.reserved"), { cpu = 4010, memory = 8000, disk = 490 })
+  tap.equal(config:reserves_too_much(half), nil)
+  tap.equal(config:reserves_too_much { cpu = 8000, memory = 7999, disk = 1000 }, { "memory", 8000, 7999 })
+end)
+
+tap.test("what the machine has is what the kernel says", function()
+  local has = machine.resources "/no/such/folder/yet"
+  tap.equal(has.memory, host.memory // (1024 * 1024))
+  tap.ok(has.cpu >= host.cpus * 500 and has.disk > 100, json.encode(has))
+end)
+
+-- [[ what cannot be read ]]
+
+tap.test("a file with an error in it: which host, which line, and a caret", function()
+  local err = tap.raises("invalid", open, 'a = 1\nb = "x\n', "nomad")
+  tap.match(err, "c9:/etc/x.hcl: line 2, column")
+  tap.match(err, "%^")
+end)
+
+-- [[ certificates ]]
+
+host.run { "sh", "-euc", [[
+  cd "$1"
+  make() {
+    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout "$1.key" -out "$1.pem" -days "$2" \
+      -subj "/CN=$1" 2>/dev/null
+  }
+  make good 400; make other 400; make soon 5
+  openssl x509 -in good.pem -signkey good.key -days -1 -out old.pem 2>/dev/null
+  openssl pkey -in good.key -aes128 -passout pass:x -out locked.key
+  echo no >no.pem; chmod 0755 .; chmod 0644 ./*; chmod 0600 other.key]], "sh", folder, reads = true }
+
+local function certificate(name, key)
+  return { kind = "certificate", path = folder .. "/" .. name, key = key and folder .. "/" .. key }
+end
+
+tap.test("good certificates pass, what is wrong is told in one error", function()
+  certificates.check({ certificate("good.pem", "good.key"), { kind = "ca", path = folder .. "/other.pem" },
+    { kind = "volume", path = folder } }, nil)
+  certificates.check({}, "nobody")
+  local done, err = pcall(certificates.check, { certificate("good.pem", "other.key"), certificate "old.pem", certificate "no.pem",
+    certificate "none.pem", certificate("good.pem", "locked.key") })
+  tap.equal(done, false)
+  for _, part in ipairs { "good.pem and the key .*other.key do not belong together", "old.pem has expired on ",
+    "no.pem holds no certificate in PEM", "none.pem is not there", "locked.key holds no private key without a passphrase" } do
+    tap.match(err.message, part)
+  end
+  tap.match(err.hint, "cert_dir_from=")
+end)
+
+tap.test("who must read them can; who may is given no more", function()
+  if host.run { "id", "-u", reads = true }.stdout ~= "0\n" then return tap.skip("rights of others", "needs root") end
+  local key = { kind = "key", path = folder .. "/other.key" }
+  local done, err = pcall(certificates.check, { key }, "nobody")
+  tap.equal(done, false)
+  tap.match(err.message, "other.key cannot be read by nobody")
+  certificates.check({ key }, "no-such-user")
+  tap.equal(certificates.lacking({ key, certificate "good.pem" }, { "nobody" }, folder),
+    { { user = "nobody", rights = "r", path = key.path } })
+  tap.equal(certificates.lacking({ key }, {}, folder), {})
+  tap.equal(certificates.lacking({ key }, { "nobody" }, "/elsewhere"), {})
+end)
+
+host.run { "rm", "-rf", folder, reads = true }
+tap.finish()
