@@ -87,10 +87,14 @@ static struct ssh_session *connect_now(struct remote_host *remote, struct failur
     journey.door = remote_door(remote);
     for (int tries = 0; !session && tries < BUSY_TRIES && (!tries || journey.busy); tries++)
         session = travel(remote, jump, &journey, failure);
-    if (!session && journey.elsewhere.length && !journey.stays)
+    if (!session && journey.elsewhere.length && !journey.stays) {
         remote_use_openssh(remote, buffer_text(&journey.elsewhere));
-    else if (!session && journey.elsewhere.length)
-        failure_hint(failure, "transport = \"openssh\" can use %s", buffer_text(&journey.elsewhere));
+    } else if (!session && journey.stays && strcmp(failure->op, "host key") != 0) {
+        const char *why =
+            journey.elsewhere.length ? buffer_text(&journey.elsewhere) : remote_needs_openssh(remote);
+        if (why)
+            failure_hint(failure, "transport = \"openssh\" can use %s", why);
+    }
     buffer_free(&journey.elsewhere);
     return session;
 }

@@ -36,11 +36,15 @@ function methods:close()
   if self.owns then host.run { "rm", "-rf", self.folder, reads = true } end
 end
 
--- Lines of sshd_config; `folder` of another one for its keys, `port` to come back to, `host_keys` "ed25519 ecdsa".
+-- Lines of sshd_config; `folder` of another one for its keys, `port` to come back to, `host_keys` "ed25519 ecdsa", `address`,
+-- `inside` the words of a command that runs it elsewhere.
 function M.start(options)
   options = options or {}
   local folder = options.folder or host.run { "mktemp", "-d", reads = true }.stdout:gsub("%s+$", "")
-  local command = { "tests/ssh/daemon", folder, reads = true, timeout = "60s" }
+  local command = { reads = true, timeout = "60s" }
+  for _, word in ipairs(options.inside or {}) do command[#command + 1] = word end
+  command[#command + 1] = "tests/ssh/daemon"
+  command[#command + 1] = folder
   for _, line in ipairs(options) do command[#command + 1] = line end
   command.env = { PORT = tostring(options.port or ""), ADDRESS = options.address, HOST_KEYS = options.host_keys,
     WITH_PARENT = "1" }

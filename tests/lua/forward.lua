@@ -149,7 +149,7 @@ tap.test("a forward goes on when its host is reached by the ssh program from now
   tap.equal(h.consul.status.read_leader(), "127.0.0.1:8300")
   old:kill()
   -- The same place, with a key that libssh2 1.10 cannot use.
-  local new <close> = sshds.start { folder = sshd.folder, port = old.port, host_keys = "rsa" }
+  local _ <close> = sshds.start { folder = sshd.folder, port = old.port, host_keys = "rsa" }
   tap.equal(h.consul.status.read_leader(), "127.0.0.1:8300")
 end)
 

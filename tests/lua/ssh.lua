@@ -439,7 +439,9 @@ tap.test("where one address of a name is silent the next one is tried", function
   local silent <close> = silents.start("127.0.0.3", sshd.port)
   local names = note("127.0.0.3 first both\n127.0.0.1 first\n127.0.0.1 second\n127.0.0.3 second\n127.0.0.4 both\n", "0644")
   local lines = ""
-  for _, name in ipairs { "first", "second" } do lines = lines .. ("[%s]:%d %s\n"):format(name, sshd.port, public "host_ed25519") end
+  for _, name in ipairs { "first", "second" } do
+    lines = lines .. ("[%s]:%d %s\n"):format(name, sshd.port, public "host_ed25519")
+  end
   local function try(name, transport)
     local chunk = ("local s = json.decode %q s[1] = %q io.write(host(s).run{'echo', 'here', reads = true}.stdout)"):format(
       json.encode(sshd:spec { address = false, known_hosts = note(lines), transport = transport }), name)
@@ -662,8 +664,9 @@ end)
 tap.test("what is as it should be is seen on one way there, however much it is", function()
   local there <close> = sshds.start { folder = keys, "SetEnv PATH=" .. bin .. ":/usr/bin:/bin" }
   host.run { "sh", "-c", 'cat >"$1"', "sh", bin .. "/systemctl", reads = true, stdin = [[#!/bin/sh
-for unit do case $unit in *.service) printf '%sId=%s\nLoadState=loaded\nActiveState=active\nSubState=running\nUnitFileState=enabled\n' \
-  "$empty" "$unit"; date -u -d '-1 min' '+ActiveEnterTimestamp=%a %Y-%m-%d %H:%M:%S UTC'; empty='
+for unit do case $unit in *.service) printf '%sId=%s\nLoadState=loaded\nActiveState=active\n' "$empty" "$unit"
+  printf 'SubState=running\nUnitFileState=enabled\n'
+  date -u -d '-1 min' '+ActiveEnterTimestamp=%a %Y-%m-%d %H:%M:%S UTC'; empty='
 ';; esac; done
 ]] }
   for name, text in pairs { one = "1\n", two = "2\n", three = ("3\n"):rep(1000) } do
