@@ -6,6 +6,7 @@
 #include "ssh_exec.h"
 #include "ssh_session_parts.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -170,10 +171,13 @@ static struct ssh_session *session_of(struct host *host, bool *elsewhere, struct
     return session;
 }
 
-/* Nothing was begun on a connection that is busy. */
-static bool was_busy(int *tries, const struct failure *failure)
+/* Nothing was begun on a connection that is busy: is it worth another try? */
+static bool was_busy(int *tries, struct failure *failure)
 {
-    return ++*tries < BUSY_TRIES && strcmp(failure->kind, "busy") == 0;
+    bool busy = strcmp(failure->kind, "busy") == 0;
+    if (busy && ++*tries == BUSY_TRIES)
+        snprintf(failure->kind, sizeof failure->kind, "timeout");
+    return busy && *tries < BUSY_TRIES;
 }
 
 static bool ssh_run(struct host *host, const struct host_command *command, struct process_result *result,

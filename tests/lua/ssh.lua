@@ -556,6 +556,43 @@ Host second
   parallel(jobs)
 end)
 
+tap.test("a host that does not answer behind a jump host holds up none of the others", function()
+  local silent <close> = silents.start "127.0.0.3"
+  local second <close> = sshds.start { folder = keys }
+  local config = note(([[
+Host dead
+  HostName 127.0.0.3
+  Port %d
+  ProxyJump first
+Host *
+  User %s
+  HostName 127.0.0.1
+  UserKnownHostsFile %s/known_hosts
+  IdentityFile %s/id_ed25519
+  IdentitiesOnly yes
+  ConnectTimeout 6
+Host first
+  Port %d
+Host second
+  Port %d
+  ProxyJump first
+]]):format(silent.port, sshds.user, keys, keys, sshd.port, second.port))
+  local result = host.run { os.getenv "MOONBOOK" or "build/moonbook", "-e", [[
+    host 'second'.run{'true', reads = true}
+    local said = {}
+    parallel {
+      function() local _, err = pcall(host 'dead'.run, {'true', reads = true}) said[#said + 1] = tostring(err) end,
+      -- Another connection through the same jump host.
+      function()
+        local done = host{'second', consul_addr = 'another'}.run{'echo', 'here', reads = true}
+        said[#said + 1] = done.stdout
+      end,
+    }
+    io.write(table.concat(said, '|'))]], reads = true, ok = true, timeout = "60s", env = { MOONBOOK_SSH_CONFIG = config } }
+  tap.equal(result.code, 0, result.stderr)
+  tap.match(result.stdout, "^here\n|dead: connect: 127.0.0.3:%d+ did not answer within 6 s")
+end)
+
 tap.test("jump hosts that lead back to one of them are refused", function()
   for _, transport in ipairs { "ssh", "openssh" } do
     local config = note "Host a\n  ProxyJump b\nHost b\n  ProxyJump c\nHost c\n  ProxyJump b\n"
