@@ -201,7 +201,8 @@ static uv_stream_t *connect_straight(struct ssh_journey *journey, struct failure
     for (struct addrinfo *each = addresses; each && !stream && error != 1; each = each->ai_next) {
         uint64_t now = runtime_now(journey->runtime), share = now < until ? (until - now) / left-- : 0;
         error = connect_to(journey, each->ai_addr, now + share, &stream, failure);
-        note_attempt(&attempts, each->ai_addr, error);
+        if (error < 0)
+            note_attempt(&attempts, each->ai_addr, error);
     }
     uv_freeaddrinfo(addresses);
     if (!stream && error != 1)
