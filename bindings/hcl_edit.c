@@ -187,6 +187,9 @@ static bool replace(struct hcl_editor *editor, uint32_t node, struct hcl_value v
     if (memchr(document->text + begin, '#', gap - begin) != NULL ||
         memchr(document->text + begin, '/', gap - begin) != NULL)
         buffer_append(&out, document->text + begin, gap - begin); /* a comment there stays */
+    char next = at->end < document->length ? document->text[at->end] : '\n';
+    if (strchr(" \t\r\n,}]/#", next) == NULL)
+        buffer_append_text(&out, " "); /* HCL1 takes `a {}b = 1` */
     bool done = hcl_splice(editor, begin, at->end, &out);
     buffer_free(&pen.indent);
     buffer_wipe(&out);

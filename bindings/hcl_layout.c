@@ -39,11 +39,11 @@ struct hcl_lines hcl_lines(const struct hcl_document *document, uint32_t node)
     for (size_t i = lines.begin; i < at->begin; i++)
         lines.starts_line = lines.starts_line && is_blank(document->text[i]);
     struct hcl_scan scan = {.text = document->text, .length = document->length, .at = at->end};
-    if (hcl_ends_in_heredoc(document, node)) { /* its comma waits on another line */
-        struct hcl_scan ahead = scan;
-        if (hcl_skip(&ahead, true) && hcl_peek(&ahead, 0) == ',')
-            scan.at = ahead.at;
-    }
+    struct hcl_scan ahead = scan;
+    bool listed = document->json || hcl_at(document, at->parent)->kind == HCL_LIST;
+    if ((listed || hcl_ends_in_heredoc(document, node)) && hcl_skip(&ahead, true) &&
+        hcl_peek(&ahead, 0) == ',')
+        scan.at = ahead.at; /* its comma may wait on another line */
     hcl_skip(&scan, false);
     if (hcl_peek(&scan, 0) == ',') {
         lines.comma = scan.at++;

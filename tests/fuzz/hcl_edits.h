@@ -14,9 +14,9 @@
 
 /* What was done last, for the message of a finding. */
 struct trial {
-    const char *name;          /* of the file */
-    struct buffer before;      /* the text */
-    struct buffer path;        /* as it was written */
+    const char *name;     /* of the file */
+    struct buffer before; /* the text */
+    struct buffer path;   /* as it was written */
     const char *value, *what;
     struct failure failure;
     uint64_t random;
@@ -25,8 +25,8 @@ struct trial {
 
 static void finding(const struct trial *trial, const char *what, const struct buffer *after)
 {
-    fprintf(stderr, "%s: %s of %s = %s: %s\n--- before\n%s\n--- after\n%s\n---\n%s\n", trial->name, trial->what,
-            buffer_text(&trial->path), trial->value, what, buffer_text(&trial->before),
+    fprintf(stderr, "%s: %s of %s = %s: %s\n--- before\n%s\n--- after\n%s\n---\n%s\n", trial->name,
+            trial->what, buffer_text(&trial->path), trial->value, what, buffer_text(&trial->before),
             after != NULL ? buffer_text(after) : "", trial->failure.message);
     abort();
 }
@@ -54,7 +54,8 @@ static void append_name(const struct hcl_document *document, uint32_t key, bool 
 }
 
 /* Which of several alike the member is, from 1; 0 where it is the only one. */
-static unsigned member_number(const struct hcl_document *document, uint32_t member, const struct buffer *source)
+static unsigned member_number(const struct hcl_document *document, uint32_t member,
+                              const struct buffer *source)
 {
     struct hcl_path path;
     struct failure failure;
@@ -104,6 +105,10 @@ static struct line_list split(const struct buffer *text)
     struct line_list list = {.count = text_count_lines(buffer_text(text), text->length)};
     list.lines = allocate_zeroed(list.count + 1, sizeof *list.lines);
     text_split(buffer_text(text), text->length, list.lines);
+    if (list.count > 0 && list.lines[0].length >= 3 && memcmp(list.lines[0].bytes, "\xEF\xBB\xBF", 3) == 0) {
+        list.lines[0].bytes += 3; /* a byte order mark is no part of the line */
+        list.lines[0].length -= 3;
+    }
     /* A last line without an ending keeps its carriage return; with one it is part of the ending. */
     if (list.count > 0 && list.lines[list.count - 1].length > 0) {
         struct text_span *last = &list.lines[list.count - 1];
@@ -113,14 +118,16 @@ static struct line_list split(const struct buffer *text)
 }
 
 /* The lines of `before` that are not in `after` any more: from `first`, `count` of them. */
-static void changed_lines(const struct buffer *before, const struct buffer *after, size_t *first, size_t *count)
+static void changed_lines(const struct buffer *before, const struct buffer *after, size_t *first,
+                          size_t *count)
 {
     struct line_list old = split(before), new = split(after);
     size_t head = 0, tail = 0;
-    while (head < old.count && head < new.count && text_span_equal(old.lines[head], new.lines[head]))
+    while (head < old.count && head < new.count &&text_span_equal(old.lines[head], new.lines[head]))
         head++;
-    while (tail + head < old.count && tail + head < new.count &&
-           text_span_equal(old.lines[old.count - 1 - tail], new.lines[new.count - 1 - tail]))
+    while (tail + head < old.count &&
+           tail + head <
+               new.count &&text_span_equal(old.lines[old.count - 1 - tail], new.lines[new.count - 1 - tail]))
         tail++;
     *first = head + 1;
     *count = old.count - head - tail;
@@ -198,7 +205,8 @@ static void check_set(struct trial *trial, struct hcl_path *path, struct hcl_val
     open_trial(trial, &editor, trial->before.bytes, trial->before.length);
     struct hcl_place place = locate(trial, &editor, path);
     bool found = place.outcome == HCL_FOUND;
-    size_t from = found ? line_of_byte(&editor.document, hcl_at(&editor.document, place.value)->begin) : 0;
+    uint32_t begin = found && place.member != 0 ? place.member : place.value;
+    size_t from = found ? line_of_byte(&editor.document, hcl_at(&editor.document, begin)->begin) : 0;
     size_t to = found ? line_of_byte(&editor.document, hcl_at(&editor.document, place.value)->end) : 0;
     if (!hcl_set(&editor, path, value)) {
         was_refused(trial, &editor);
@@ -210,8 +218,7 @@ static void check_set(struct trial *trial, struct hcl_path *path, struct hcl_val
     if (found ? count > 0 && (first < from || first + count - 1 > to) : count > 1)
         finding(trial, "other lines changed", &editor.text);
     place = locate(trial, &editor, path);
-    if (place.outcome != HCL_FOUND ||
-        !hcl_equal(&editor.document, place.value, value.document, value.node))
+    if (place.outcome != HCL_FOUND || !hcl_equal(&editor.document, place.value, value.document, value.node))
         finding(trial, "the value is not what was set", &editor.text);
     open_trial(trial, &again, buffer_text(&editor.text), editor.text.length);
     if (!hcl_set(&again, path, value) || !same_bytes(&again.text, &editor.text))
@@ -311,12 +318,30 @@ static void check_add(struct trial *trial, struct hcl_path *path, struct hcl_val
 /* ---- choosing one ---- */
 
 static const char *const trial_values[] = {
-    "4",       "-1",         "9223372036854775807",     "1.5e-3",
-    "true",    "null",       "\"x\"",                   "\"a \\\"quote\\\" and a \\\\ backslash\"",
-    "\"\"",    "[]",         "[\"a\", 1]",              "\"${attr.cpu.arch}\"",
-    "{}",      "{ a = 1 }",  "\"\\u0024{none\"",        "\"{{ GetInterfaceIP \\\"eth0\\\" }}\"",
-    "[[1], []]", "\"\\u00fc \\u0001 \\n\\t\"", "{ \"b.c\" = \"x\", d = [1] }", "{ deep = { er = { x = \"y\" } } }",
-    "[{ a = 1 }, { a = 2 }]", "[1, 2, 3, 4]", "[\"b\", \"a\"]", "\"$${not}\"",
+    "4",
+    "-1",
+    "9223372036854775807",
+    "1.5e-3",
+    "true",
+    "null",
+    "\"x\"",
+    "\"a \\\"quote\\\" and a \\\\ backslash\"",
+    "\"\"",
+    "[]",
+    "[\"a\", 1]",
+    "\"${attr.cpu.arch}\"",
+    "{}",
+    "{ a = 1 }",
+    "\"\\u0024{none\"",
+    "\"{{ GetInterfaceIP \\\"eth0\\\" }}\"",
+    "[[1], []]",
+    "\"\\u00fc \\u0001 \\n\\t\"",
+    "{ \"b.c\" = \"x\", d = [1] }",
+    "{ deep = { er = { x = \"y\" } } }",
+    "[{ a = 1 }, { a = 2 }]",
+    "[1, 2, 3, 4]",
+    "[\"b\", \"a\"]",
+    "\"$${not}\"",
 };
 
 /* A container or a member, whatever `random` says, whose path leads to it; 0 where none was found. */
@@ -335,8 +360,14 @@ static uint32_t choose_node(struct trial *trial, const struct hcl_document *docu
 /* New names below a container. */
 static void add_fresh(struct trial *trial, struct buffer *path)
 {
-    static const char *const names[] = {"fresh", "zz_new", "a", "fresh.inner.cpu", "kind[\"one\"].size",
-                                        "meta[\"a.b\"]", "caf\xC3\xA9", "very_long_name_of_a_setting"};
+    static const char *const names[] = {"fresh",
+                                        "zz_new",
+                                        "a",
+                                        "fresh.inner.cpu",
+                                        "kind[\"one\"].size",
+                                        "meta[\"a.b\"]",
+                                        "caf\xC3\xA9",
+                                        "very_long_name_of_a_setting"};
     const char *name = names[choose(trial, sizeof names / sizeof *names)];
     buffer_format(path, "%s%s", path->length > 0 ? "." : "", name);
 }

@@ -1,0 +1,5 @@
+﻿# a byte order mark
+server {
+  enabled = true
+}
+name = "x"

@@ -1,0 +1,16 @@
+datacenter = "dc1"
+data_dir   = "/opt/consul"
+
+# Windows wrote this
+ports {
+  http  = 8500
+  https = -1
+}
+
+service {
+  name = "web"
+  tags = [
+    "a",
+    "b",
+  ]
+}

@@ -1,0 +1,4 @@
+data_dir = "/opt/nomad"
+client {
+  enabled = true
+}

@@ -1,0 +1,17 @@
+zero = 0
+negative = -17
+largest = 9223372036854775807
+smallest = -9223372036854775808
+beyond = 18446744073709551615
+hex = 0x1F
+hex_upper = 0XFF
+fraction = 3.14159
+exponent = 1e6
+small = 2.5E-3
+plus = 1e+2
+whole_float = 4.0
+octal = 0755
+yes = true
+no = false
+nothing = null
+quoted = "4"
