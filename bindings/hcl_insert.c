@@ -62,7 +62,7 @@ static bool has_lines(const struct hcl_document *document, uint32_t member)
 }
 
 /* Is a new block kept apart by an empty line? As the last block before is; in the file itself where nothing tells. */
-static bool wants_blank(const struct hcl_document *document, uint32_t container, uint32_t after)
+static bool wants_blank(const struct hcl_document *document, uint32_t container)
 {
     bool wanted = container == document->root && !document->json;
     for (uint32_t each = hcl_at(document, container)->first; each != 0; each = hcl_at(document, each)->next) {
@@ -70,8 +70,6 @@ static bool wants_blank(const struct hcl_document *document, uint32_t container,
         if (each != hcl_at(document, container)->first && has_lines(document, each) &&
             hcl_lines(document, each).starts_line)
             wanted = hcl_blank_before(document, hcl_lines(document, each).begin, &ignored);
-        if (each == after)
-            break;
     }
     return wanted;
 }
@@ -97,8 +95,7 @@ static bool insert_below(struct hcl_editor *editor, uint32_t container, uint32_t
     buffer_append(&out, document->text + end, lines.rest - end);
     append_span(&out, pen.newline);
     if (novelty->path != NULL && !document->json &&
-        hcl_renders_lines(novelty->path, novelty->step, novelty->value) &&
-        wants_blank(document, container, after))
+        hcl_renders_lines(novelty->path, novelty->step, novelty->value) && wants_blank(document, container))
         append_span(&out, pen.newline);
     buffer_append(&out, buffer_text(&pen.indent), pen.indent.length);
     render(&pen, novelty);

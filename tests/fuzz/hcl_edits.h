@@ -262,6 +262,7 @@ static void check_remove(struct trial *trial, struct hcl_path *path)
     write_leaves(&editor.document, 0, &left);
     if (!same_bytes(&left, &wanted))
         finding(trial, "something else is gone", &editor.text);
+    to += trial->before.bytes[trial->before.length - 1] != '\n'; /* an empty line may be the last one then */
     if (count > 0 && (first < from || first + count - 1 > to) && trial->before.length > editor.text.length) {
         /* Equal lines beside it may make the difference seem to be elsewhere: it has the same length then. */
         if (count > to - from + 1)
