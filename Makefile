@@ -78,7 +78,8 @@ rivals: $(RIVALS)
 # To build, to test, to lint and to measure, by Debian's names (bookworm is the floor).
 BUILD_DEPS := gcc libc6-dev make pkg-config liblua5.4-dev libcurl4-openssl-dev libuv1-dev libyajl-dev libssl-dev libssh2-1-dev \
               lua-cjson
-TEST_DEPS  := iproute2 openssh-client openssh-server sudo libcmocka-dev python3 openssl strace valgrind expect util-linux procps
+TEST_DEPS  := iproute2 openssh-client openssh-server sudo libcmocka-dev python3 openssl strace valgrind expect util-linux procps \
+              clang libclang-rt-dev
 LINT_DEPS  := clang clang-format lua-check shellcheck
 BENCH_DEPS := openssh-client openssh-server clustershell curl time
 
@@ -102,7 +103,7 @@ demo: deps-build
 	@tests/demo $(BUILD)
 
 test: deps
-	@$(MAKE) --no-print-directory all units
+	@$(MAKE) --no-print-directory all units fuzz
 	@tests/run $(BUILD)
 
 bench: deps-bench
@@ -125,6 +126,7 @@ help:
 	@echo 'make deps       install what building and testing need (apt, as root)'
 	@echo 'make demo       a throwaway host joins a cluster before your eyes (root)'
 	@echo 'make test       everything that can be tested on this machine (the lab needs root)'
+	@echo 'make fuzz       $(BUILD)/fuzz/fuzz_hcl: the fuzzer of configurations (tests/fuzz/run bounds it)'
 	@echo 'make lint       formatting, warnings of two compilers, luacheck, shellcheck'
 	@echo 'make bench      speed and memory, as ratios against named rivals (the lab needs root)'
 	@echo 'make install    PREFIX=$(PREFIX) DESTDIR='
@@ -133,5 +135,5 @@ help:
 
 -include $(OBJECTS:.o=.d) $(UNITS:=.d)
 
-.PHONY: all units rivals deps deps-build deps-lint deps-bench demo test bench lint install clean help
+.PHONY: all units fuzz rivals deps deps-build deps-lint deps-bench demo test bench lint install clean help
 .DELETE_ON_ERROR:

@@ -21,8 +21,8 @@ static int compare_keys(const void *left, const void *right)
     return strcmp(a->bytes, b->bytes);
 }
 
-/* [-0, +1, v] The paths of the option `set` in order, so that an outer one comes before what is in it: an array of them in a
- * userdata. The option is left on the stack below it (nil where it is missing). */
+/* [-0, +2, v] The paths of the option `set` in order, so that an outer one comes before what is in it: an array of
+ * them in a userdata, on top of the option itself (nil where it is missing). */
 static struct key *sorted_paths(lua_State *L, struct file_target *target, size_t *count)
 {
     int type = lua_getfield(L, 1, "set");
@@ -47,12 +47,6 @@ static struct key *sorted_paths(lua_State *L, struct file_target *target, size_t
     return keys;
 }
 
-/* [-0, +0, v] Tells the path of a failed edit. */
-static void raise_at(lua_State *L, struct file_target *target, struct hcl_work *work)
-{
-    file_target_raise(L, target, &work->failure);
-}
-
 static void remove_paths(lua_State *L, struct file_target *target, struct hcl_work *work, const char **paths)
 {
     for (size_t i = 0; paths != NULL && paths[i] != NULL; i++) {
@@ -62,7 +56,7 @@ static void remove_paths(lua_State *L, struct file_target *target, struct hcl_wo
         }
         hcl_work_path(L, work, paths[i], strlen(paths[i]));
         if (!hcl_remove(&work->editor, &work->path))
-            raise_at(L, target, work);
+            file_target_raise(L, target, &work->failure);
     }
 }
 
@@ -77,7 +71,7 @@ static void set_paths(lua_State *L, struct file_target *target, struct hcl_work 
         struct hcl_value value = hcl_work_value(L, work, -1);
         lua_pop(L, 1);
         if (!hcl_set(&work->editor, &work->path, value))
-            raise_at(L, target, work);
+            file_target_raise(L, target, &work->failure);
     }
 }
 

@@ -179,7 +179,8 @@ static bool replace(struct hcl_editor *editor, uint32_t node, struct hcl_value v
     pen.one_line = hcl_at(document, container)->kind != HCL_ROOT && hcl_one_line(document, container);
     size_t begin = at->begin, gap = begin;
     const struct hcl_node *above = hcl_at(document, at->parent);
-    if (above->kind == HCL_MEMBER && memchr(document->text + above->sign, '\n', begin - above->sign) != NULL) {
+    if (above->kind == HCL_MEMBER &&
+        memchr(document->text + above->sign, '\n', begin - above->sign) != NULL) {
         begin = above->sign + 1; /* the value waits on another line, which only HCL1 takes */
         buffer_append_text(&out, " ");
     }

@@ -46,28 +46,13 @@ static bool needs_commas(const struct hcl_document *document, uint32_t container
     return document->json || hcl_at(document, container)->kind == HCL_LIST;
 }
 
-static uint32_t before(const struct hcl_document *document, uint32_t node)
-{
-    uint32_t previous = 0;
-    uint32_t each = hcl_at(document, hcl_at(document, node)->parent)->first;
-    for (; each != 0 && each != node; each = hcl_at(document, each)->next)
-        previous = each;
-    return previous;
-}
-
-static bool has_lines(const struct hcl_document *document, uint32_t member)
-{
-    return hcl_at(document, hcl_at(document, member)->value)->kind == HCL_OBJECT &&
-           !hcl_one_line(document, member);
-}
-
 /* Is a new block kept apart by an empty line? As the last block before is; in the file itself where nothing tells. */
 static bool wants_blank(const struct hcl_document *document, uint32_t container)
 {
     bool wanted = container == document->root && !document->json;
     for (uint32_t each = hcl_at(document, container)->first; each != 0; each = hcl_at(document, each)->next) {
         size_t ignored;
-        if (each != hcl_at(document, container)->first && has_lines(document, each) &&
+        if (each != hcl_at(document, container)->first && hcl_has_lines(document, each) &&
             hcl_lines(document, each).starts_line)
             wanted = hcl_blank_before(document, hcl_lines(document, each).begin, &ignored);
     }
@@ -328,7 +313,7 @@ static void choose_equals(const struct hcl_document *document, uint32_t after, c
     for (size_t i = 0; i < name.length; i++)
         length += ((unsigned char)name.bytes[i] & 0xC0) != 0x80;
     buffer_free(&name);
-    uint32_t other = before(document, after);
+    uint32_t other = hcl_before(document, after);
     int pair = other != 0 ? hcl_aligned_pair(document, other, after) : 0;
     bool aligned = gap > 1 || pair > 0 || (pair == 0 && hcl_aligned(document));
     if (column == 0 || gap == 0)

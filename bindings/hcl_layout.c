@@ -98,6 +98,21 @@ bool hcl_one_line(const struct hcl_document *document, uint32_t node)
     return memchr(document->text + at->begin, '\n', at->end - at->begin) == NULL;
 }
 
+bool hcl_has_lines(const struct hcl_document *document, uint32_t node)
+{
+    const struct hcl_node *at = hcl_at(document, node);
+    return at->kind == HCL_MEMBER && hcl_at(document, at->value)->kind == HCL_OBJECT &&
+           !hcl_one_line(document, node);
+}
+
+uint32_t hcl_before(const struct hcl_document *document, uint32_t node)
+{
+    uint32_t previous = 0, each = hcl_at(document, hcl_at(document, node)->parent)->first;
+    for (; each != 0 && each != node; each = hcl_at(document, each)->next)
+        previous = each;
+    return previous;
+}
+
 bool hcl_blank_before(const struct hcl_document *document, size_t at, size_t *begin)
 {
     if (at == 0 || document->text[at - 1] != '\n')

@@ -28,6 +28,12 @@ struct text_span hcl_newline(const struct hcl_document *document, size_t at);
 /* Is it all on one line? */
 bool hcl_one_line(const struct hcl_document *document, uint32_t node);
 
+/* Is it a member with an object or a body on several lines? */
+bool hcl_has_lines(const struct hcl_document *document, uint32_t node);
+
+/* The member or item before it in its container; 0 for the first. */
+uint32_t hcl_before(const struct hcl_document *document, uint32_t node);
+
 /* Is there an empty line before the line at `at`? `begin` is where it begins. */
 bool hcl_blank_before(const struct hcl_document *document, size_t at, size_t *begin);
 

@@ -113,7 +113,7 @@ static enum hcl_kind word_kind(const char *word, size_t length)
 }
 
 /* A value that is complete in itself; an expression may begin with it. */
-static bool parse_simple(struct hcl_parser *parser, uint32_t node, enum surrounding around)
+static bool parse_simple(struct hcl_parser *parser, uint32_t node)
 {
     struct hcl_scan *scan = parser->scan;
     struct hcl_node *at = hcl_node(parser->document, node);
@@ -142,7 +142,7 @@ static bool parse_simple(struct hcl_parser *parser, uint32_t node, enum surround
         at->kind = c == '[' ? HCL_LIST : HCL_OBJECT;
         return c == '[' ? parse_list(parser, node) : parse_object(parser, node, IN_OBJECT);
     }
-    (void)around;
+
     at->kind = HCL_EXPRESSION;
     if (c != '(' && c != '!' && c != '-' && c != '[' && c != '{')
         return hcl_wrong(scan, scan->at, "a value");
@@ -155,7 +155,7 @@ static bool parse_value(struct hcl_parser *parser, uint32_t parent, enum surroun
     struct hcl_document *document = parser->document;
     uint32_t count = document->count, node = hcl_add(parser, HCL_EXPRESSION, parent);
     size_t begin = scan->at;
-    if (!parse_simple(parser, node, around))
+    if (!parse_simple(parser, node))
         return false;
     struct hcl_scan ahead = *scan;
     bool expression = hcl_at(document, node)->kind == HCL_EXPRESSION;

@@ -4,26 +4,10 @@
 
 #include <string.h>
 
-static uint32_t before(const struct hcl_document *document, uint32_t node)
-{
-    uint32_t previous = 0;
-    uint32_t each = hcl_at(document, hcl_at(document, node)->parent)->first;
-    for (; each != 0 && each != node; each = hcl_at(document, each)->next)
-        previous = each;
-    return previous;
-}
-
 /* JSON has no comma behind the last element. */
 static bool must_cut_comma(const struct hcl_document *document, uint32_t node, uint32_t previous)
 {
     return document->json && hcl_at(document, node)->next == 0 && previous != 0;
-}
-
-static bool has_lines(const struct hcl_document *document, uint32_t node)
-{
-    const struct hcl_node *at = hcl_at(document, node);
-    return at->kind == HCL_MEMBER && hcl_at(document, at->value)->kind == HCL_OBJECT &&
-           !hcl_one_line(document, node);
 }
 
 /* Does nothing but the end, an empty line or a closing brace come at `at`? */
@@ -38,9 +22,9 @@ static bool take_lines(struct hcl_editor *editor, uint32_t node, const struct hc
 {
     const struct hcl_document *document = &editor->document;
     size_t begin = lines->begin, end = lines->next, blank;
-    uint32_t previous = before(document, node);
+    uint32_t previous = hcl_before(document, node);
     struct buffer kept = {0};
-    if (has_lines(document, node) && hcl_blank_before(document, begin, &blank) &&
+    if (hcl_has_lines(document, node) && hcl_blank_before(document, begin, &blank) &&
         ends_or_blank(document, end))
         begin = blank; /* of the two empty lines around a block one is left */
     bool unended = end == document->length && (end == 0 || document->text[end - 1] != '\n');
@@ -63,7 +47,7 @@ static bool take_part(struct hcl_editor *editor, uint32_t node, const struct hcl
 {
     const struct hcl_document *document = &editor->document;
     const struct hcl_node *at = hcl_at(document, node);
-    uint32_t previous = before(document, node);
+    uint32_t previous = hcl_before(document, node);
     size_t begin = at->begin, end = lines->comma != 0 ? lines->comma + 1 : at->end;
     struct buffer kept = {0};
     size_t comma = previous != 0 ? hcl_lines(document, previous).comma : 0;

@@ -156,8 +156,10 @@ static bool quote_character(char c, struct buffer *out)
 static bool quote_template(struct hcl_scan *scan, bool json, struct buffer *out)
 {
     size_t begin = scan->at;
-    if (!hcl_scan_template(scan))
+    if (!hcl_scan_template(scan)) {
+        scan->at = begin;
         return false;
+    }
     for (size_t i = begin; i < scan->at; i++)
         if (!json || !quote_character(scan->text[i], out))
             buffer_append(out, scan->text + i, 1);

@@ -1,5 +1,6 @@
-/* Fuzzer of the configuration parser and editor (libFuzzer): texts that are no configuration are refused, the others come
- * back as they were, and edits of them change what they shall (hcl_edits.h). `make fuzz`; tests/fuzz/run bounds it. */
+/* Fuzzer of the configuration parser and editor (libFuzzer): texts that are no configuration are refused, the others
+ * come back as they were, and edits of them change what they shall (hcl_edits.h). `make fuzz`; tests/fuzz/run bounds
+ * it. */
 #include "hcl_edits.h"
 
 #include <stdint.h>
