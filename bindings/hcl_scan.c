@@ -252,13 +252,19 @@ bool hcl_scan_number(struct hcl_scan *scan)
     return true;
 }
 
+/* A byte order mark is no letter: at the beginning of a text it is not even part of it. */
+static bool at_mark(const struct hcl_scan *scan)
+{
+    return hcl_peek(scan, 0) == '\xEF' && hcl_peek(scan, 1) == '\xBB' && hcl_peek(scan, 2) == '\xBF';
+}
+
 bool hcl_scan_name(struct hcl_scan *scan, bool dots)
 {
-    if (!is_letter(hcl_peek(scan, 0)))
+    if (!is_letter(hcl_peek(scan, 0)) || at_mark(scan))
         return hcl_wrong(scan, scan->at, "a name");
     for (;;) {
         char c = hcl_peek(scan, 0);
-        if (!is_letter(c) && !is_digit(c) && c != '-' && !(dots && c == '.'))
+        if (at_mark(scan) || (!is_letter(c) && !is_digit(c) && c != '-' && !(dots && c == '.')))
             return true;
         scan->at++;
     }

@@ -15,5 +15,5 @@ acl = {
     agent   = "agent"
   }
 }
-node_meta = { "rack" = "r12", "disk.type" = "nvme" }
+node_meta = { "rack" = "r12", "disk_type" = "nvme" }
 connect = {}

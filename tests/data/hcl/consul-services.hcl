@@ -1,6 +1,6 @@
 # Services that no Nomad job registers.
 
-service {
+services {
   name = "apache"
   id   = "apache-front"
   port = 443
@@ -15,7 +15,7 @@ service {
   }
 }
 
-service {
+services {
   name = "squid"
   port = 3128
   meta {
@@ -35,4 +35,4 @@ service {
   ]
 }
 
-service { name = "node-exporter" port = 9100 }
+services { name = "node-exporter" port = 9100 }

@@ -18,4 +18,3 @@ auto_config {
 gossip_lan { gossip_nodes = 3, probe_timeout = "500ms", retransmit_mult = 4 }
 primary_datacenter = "dc1"
 encrypt_verify_incoming = false
-segments = [ { name = "alpha" bind = "{{GetPrivateIP}}" port = 8303 } ]

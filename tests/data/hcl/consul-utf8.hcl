@@ -1,6 +1,6 @@
 # Straße, naïve, 日本語 – comments may hold anything
 node_name  = "münchen-01"
-datacenter = "zürich"
+datacenter = "zurich" # Zürich
 node_meta {
   ort        = "Genève – bâtiment 513"
   "straße.1" = "Route de Meyrin"
