@@ -29,10 +29,20 @@ static void append_span(struct buffer *out, struct text_span span)
     buffer_append(out, span.bytes, span.length);
 }
 
+/* What stands between the names and values of JSON: the first member tells. */
+static const char *choose_colon(const struct hcl_document *document)
+{
+    uint32_t first = document->json ? hcl_at(document, document->root)->first : 0;
+    if (first == 0)
+        return ": ";
+    const struct hcl_node *member = hcl_at(document, first);
+    return hcl_at(document, member->value)->begin == member->sign + 1 ? ":" : ": ";
+}
+
 struct hcl_pen hcl_pen(const struct hcl_editor *editor, size_t at, struct buffer *out)
 {
     const struct hcl_document *document = &editor->document;
-    struct hcl_pen pen = {.out = out, .json = document->json, .colon = ": "};
+    struct hcl_pen pen = {.out = out, .json = document->json, .colon = choose_colon(document)};
     pen.newline = hcl_newline(document, at);
     pen.unit = hcl_unit(document);
     pen.aligned = hcl_aligned(document);

@@ -14,6 +14,12 @@ static size_t line_begin(const struct hcl_document *document, size_t at)
     return at;
 }
 
+static bool line_begins(const struct hcl_document *document, size_t at)
+{
+    bool mark = at == 3 && memcmp(document->text, "\xEF\xBB\xBF", 3) == 0;
+    return at == 0 || mark || document->text[at - 1] == '\n';
+}
+
 static bool is_blank(char c)
 {
     return c == ' ' || c == '\t';
@@ -26,18 +32,21 @@ bool hcl_ends_in_heredoc(const struct hcl_document *document, uint32_t node)
         at = hcl_at(document, at->value);
     if (at->kind == HCL_HEREDOC)
         return true;
-    /* Of an expression the last line tells: a closing word stands alone on it. */
-    size_t begin = line_begin(document, at->end);
-    return at->kind == HCL_EXPRESSION && begin > at->begin &&
-           memmem(document->text + at->begin, at->end - at->begin, "<<", 2) != NULL;
+    /* Of an expression on several lines the last one tells: a closing word stands alone on it. */
+    const char *text = document->text + at->begin;
+    size_t length = at->end - at->begin;
+    return at->kind == HCL_EXPRESSION && memchr(text, '\n', length) != NULL &&
+           memmem(text, length, "<<", 2) != NULL;
 }
 
 struct hcl_lines hcl_lines(const struct hcl_document *document, uint32_t node)
 {
     const struct hcl_node *at = hcl_at(document, node);
-    struct hcl_lines lines = {.begin = line_begin(document, at->begin), .starts_line = true};
-    for (size_t i = lines.begin; i < at->begin; i++)
-        lines.starts_line = lines.starts_line && is_blank(document->text[i]);
+    struct hcl_lines lines = {.begin = at->begin};
+    /* No further than the blanks: the line may be all of the text. */
+    while (lines.begin > 0 && is_blank(document->text[lines.begin - 1]))
+        lines.begin--;
+    lines.starts_line = line_begins(document, lines.begin);
     struct hcl_scan scan = {.text = document->text, .length = document->length, .at = at->end};
     struct hcl_scan ahead = scan;
     bool listed = document->json || hcl_at(document, at->parent)->kind == HCL_LIST;
@@ -52,8 +61,7 @@ struct hcl_lines hcl_lines(const struct hcl_document *document, uint32_t node)
     lines.rest = scan.at;
     char c = hcl_peek(&scan, 0);
     lines.ends_line = c == '\0' || c == '\n' || c == '\r';
-    const char *newline = memchr(document->text + scan.at, '\n', document->length - scan.at);
-    lines.next = newline != NULL ? (size_t)(newline - document->text) + 1 : document->length;
+    lines.next = scan.at + (c == '\r') + (c != '\0');
     return lines;
 }
 

@@ -6,12 +6,12 @@
 
 /* The lines that a member or an item begins and ends on. */
 struct hcl_lines {
-    size_t begin;     /* of its first line */
+    size_t begin;     /* of its first line, if it starts that */
     bool starts_line; /* nothing but blanks stands before it */
     size_t comma;     /* where the comma behind it is, 0 without one */
     size_t rest;      /* behind it, its comma, blanks and comments on its last line */
     bool ends_line;   /* nothing else stands behind it */
-    size_t next;      /* the beginning of the line after; the end of the text */
+    size_t next;      /* the beginning of the line after, if it ends its own; the end of the text */
 };
 
 struct hcl_lines hcl_lines(const struct hcl_document *document, uint32_t node);

@@ -154,6 +154,7 @@ bool hcl_scan_template(struct hcl_scan *scan)
         }
         braces += c == '{';
         braces -= c == '}';
+        scan->at += c == '\\' && hcl_peek(scan, 1) != '\0'; /* HCL1 has \" in it, HCL2 no backslash */
         scan->at++;
     }
     scan->depth--;

@@ -77,6 +77,7 @@ static void values_mean_what_they_say(void **state)
     assert_reads("a = \"x\\ty\\n\\\"\\\\ \\u00e9 \\U0001F600\"", "a", "x\ty\n\"\\ \xC3\xA9 \xF0\x9F\x98\x80");
     assert_reads("{\"a\": \"\\ud83d\\ude00 \\/\"}", "a", "\xF0\x9F\x98\x80 /");
     assert_reads("a = \"${b(\"c\")} x\"", "a", "${b(\"c\")} x");
+    assert_reads("a = \"${b \\\"c\\\"} x\"", "a", "${b \\\"c\\\"} x"); /* HCL1 */
     assert_reads("a = \"$${b}\"", "a", "$${b}");
     assert_reads("a = \"\\u0024{b\"", "a", "$${b");
     assert_reads("a = \"{{ GetInterfaceIP \\\"eth0\\\" }}\"", "a", "{{ GetInterfaceIP \"eth0\" }}");
@@ -261,7 +262,7 @@ static void json_is_edited_as_json(void **state)
 {
     (void)state;
     CHECK(SET, {"{}", "a.b", "1", "{\n  \"a\": {\n    \"b\": 1\n  }\n}"},
-          {"{\"a\":1}", "b", "2", "{\"a\":1, \"b\": 2}"},
+          {"{\"a\":1}", "b", "2", "{\"a\":1, \"b\":2}"},
           {"{\n  \"a\": 1\n}\n", "b", "2", "{\n  \"a\": 1,\n  \"b\": 2\n}\n"},
           {"{\n\t\"a\": {\n\t\t\"b\": 1\n\t}\n}\n", "a[\"x\"].y", "[1]",
            "{\n\t\"a\": {\n\t\t\"b\": 1,\n\t\t\"x\": {\n\t\t\t\"y\": [1]\n\t\t}\n\t}\n}\n"},
