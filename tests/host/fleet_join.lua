@@ -95,14 +95,6 @@ tap.test("a second run changes nothing and touches nothing on either", function(
   tap.equal({ starts(c1), starts(c2) }, { before[3], before[4] })
 end)
 
-tap.test("the operator's machine keeps nothing of the files' content", function()
-  for _, path in ipairs(file.glob(outside.folder() .. "/state/moonbook/runs/*/journal.jsonl")) do
-    for _, name in ipairs { "agent", "nomad", "management" } do
-      tap.ok(not file.read(path):find(lab.token(name), 1, true), name .. "'s token in " .. path)
-    end
-  end
-end)
-
 -- ---- from a member ----
 
 local FROM = { consul_hcl = false, nomad_hcl = false, config_from = "c1" }
@@ -131,6 +123,14 @@ tap.test("what changes there leads to that change and one restart", function()
   local run = join("c2", { set = FROM })
   tap.equal(by_host(run.events).c2, { "file.copied " .. CONSUL, "systemd.running consul.service" }, lab.why(run))
   tap.equal(c2:sh "systemctl show -p InvocationID nomad", before)
+end)
+
+tap.test("the operator's machine keeps nothing of the files' content", function()
+  for _, path in ipairs(file.glob(outside.folder() .. "/state/moonbook/runs/*/journal.jsonl")) do
+    for _, name in ipairs { "agent", "nomad", "management" } do
+      tap.ok(not file.read(path):find(lab.token(name), 1, true), name .. "'s token in " .. path)
+    end
+  end
 end)
 
 -- Refused on c2 before anything is changed there; the error has each of the patterns.
@@ -197,35 +197,6 @@ tap.test("accept-agent: what is wrong is named, the run fails", function()
   tap.match(run.text, "no Nomad answers there, as c2 sees it")
   local kind = c1:sh "stat -f -c %T /sys/fs/cgroup" == "cgroup2fs" and "v1" or "v2"
   tap.match(accept("c1", { cgroup = kind }).text, "cgroups +FAILED +v%d[^\n]*; " .. kind .. " is wanted")
-end)
-
--- ---- the servers ----
-
-local function masters(set)
-  local words = { "run", "troubleshoot/masters", token = "management" }
-  for name, value in pairs(set) do table.move({ "--set", name .. "=" .. value }, 1, 2, #words + 1, words) end
-  return outside.run(words)
-end
-
-tap.test("masters: a row for each server, who leads, how many peers", function()
-  local run = masters { services = "consul" }
-  tap.equal(run.code, 0, run.said)
-  tap.match(run.stdout, "server +consul +leads +peers +sealed\n")
-  for _, name in ipairs { "srv1", "srv2", "srv3" } do tap.match(run.stdout, name .. " +active +%S+ +3 +%-\n") end
-  local _, leaders = run.stdout:gsub("active +consul +3", "")
-  tap.equal(leaders, 1)
-end)
-
-tap.test("masters: the one with a problem comes last, with why; who does not answer holds up nobody", function()
-  lab.at("srv2"):sh "systemctl stop consul"
-  wait { function() return lab.consul.status.read_leader() ~= "" end, timeout = "30s", every = "200ms", what = "a leader" }
-  local run = masters { services = "consul", servers = "10.213.77.250,srv2,srv1,srv3" }
-  lab.at("srv2"):sh "systemctl start consul"
-  tap.equal(run.code, 1)
-  tap.match(run.stdout, "srv1 [^\n]+\nsrv3 [^\n]+\n10%.213%.77%.250 +%-[^\n]+\nsrv2 +%l+ ")
-  tap.match(run.stderr, "2 of 4 servers have a problem:\n  10%.213%.77%.250: [^\n]*:22[^\n]*\n  srv2: consul is %l+")
-  wait { function() return masters({ services = "consul" }).code == 0 end, timeout = "60s", every = "500ms",
-    what = "all three to be well" }
 end)
 
 tap.finish()

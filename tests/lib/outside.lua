@@ -46,7 +46,7 @@ function M.environment(options)
   local environment = { PATH = os.getenv "PATH", HOME = M.folder(), XDG_STATE_HOME = M.folder() .. "/state",
     ASAN_OPTIONS = os.getenv "ASAN_OPTIONS", MOONBOOK_SSH_CONFIG = ssh_config(options.reach),
     CONSUL_HTTP_ADDR = lab.server() .. ":8500", NOMAD_ADDR = "http://" .. lab.server() .. ":4646",
-    CONSUL_HTTP_TOKEN = options.token and lab.token(options.token) }
+    CONSUL_HTTP_TOKEN = options.token and lab.token(options.token) or nil }
   for name, value in pairs(options.env or {}) do environment[name] = value or nil end
   return environment
 end
