@@ -224,8 +224,8 @@ end)
 
 tap.test("what an allocation registered is live as long as that runs, whatever its address", function()
   local id = "_nomad-task-" .. ALLOCATION .. "-group-web-http"
-  local function judged(status, token)
-    local node = moved { services = { [id] = at("172.26.64.3", "web") } }
+  local function judged(status, token, address)
+    local node = moved { services = { [id] = at(address or "172.26.64.3", "web") } }
     local stale, kept, why = look { nodes = { node }, patterns = { "_nomad-task-*" }, token = token,
       allocations = { [ALLOCATION] = status } }
     return #stale, #kept, why
@@ -233,6 +233,7 @@ tap.test("what an allocation registered is live as long as that runs, whatever i
   tap.equal({ judged "running" }, { 0, 0, "" })
   tap.equal({ judged "pending" }, { 0, 0, "" })
   tap.equal({ judged "complete" }, { 1, 0, "allocation 8ba85cef is complete\n" })
+  tap.equal({ judged("complete", nil, "10.0.0.2") }, { 1, 0, "allocation 8ba85cef is complete\n" })
   tap.equal({ judged(nil) }, { 1, 0, "Nomad has no allocation 8ba85cef\n" })
   tap.equal({ judged(nil, "management") }, { 1, 0, "Nomad has no allocation 8ba85cef\n" })
   local stale, kept, why = judged(nil, "client") -- to whom Nomad does not tell
