@@ -49,21 +49,25 @@ over_ssh() { echo "env XDG_STATE_HOME=$scratch/state MOONBOOK_SSH_CONFIG=$config
 # round_trips FILE: how often a run with --json, whose output it is, went to its hosts; "" where that was not counted.
 round_trips() { sed -n 's/.*"event":"run.end".*"round_trips":\([0-9]*\).*/\1/p' "$1"; }
 
-# compare_trips WHAT HOST FEW MANY: two chunks, the second one of which looks at more with one call.
+# chunk_on HOST CHUNK
+chunk_on() {
+    env XDG_STATE_HOME="$scratch/state" MOONBOOK_SSH_CONFIG="$config" "$moonbook" --on "$1" --json -e "$2"
+}
+
+# compare_trips WHAT FEW MANY COMMAND...: the command with one argument more, which makes it look at few or at many things.
 compare_trips() {
-    local chunk count trips=()
-    for chunk in "$3" "$4"; do
-        if ! env XDG_STATE_HOME="$scratch/state" MOONBOOK_SSH_CONFIG="$config" "$moonbook" --on "$2" --json -e "$chunk" \
-            >"$scratch/trips" 2>&1; then
-            unmeasured "round trips, $1" "$scratch/trips"
+    local what=$1 each count said trips=()
+    for each in "$2" "$3"; do
+        if ! "${@:4}" "$each" >"$scratch/trips" 2>&1; then
+            unmeasured "round trips, $what" "$scratch/trips"
             return
         fi
         count=$(round_trips "$scratch/trips")
-        [ -n "$count" ] || { skipped+=("round trips, $1: they are not counted"); return; }
+        [ -n "$count" ] || { skipped+=("round trips, $what: they are not counted"); return; }
         trips+=("$count")
     done
     verdict "${trips[1]}" "${trips[0]}" "${trips[0]}"
-    row "round trips, $1" "${trips[1]}" "for one of them" "${trips[0]}" "" "$said"
+    row "round trips, $what" "${trips[1]}" "one" "${trips[0]}" "" "$said"
 }
 
 everywhere="-e 'host.run{\"true\", reads = true}'"
@@ -106,11 +110,12 @@ bench_sessions() {
 
 # Each run's own way in counts too.
 bench_trips() {
-    local files="$scratch/wide/many" packages said
+    local files="$scratch/wide/many" packages
     mkdir -p "$files" && touch "$files"/{1..30}
     packages=$(dpkg-query -W -f '${db:Status-Status} ${Package}\n' | sed -n 's/^installed \(.*\)/"\1"/p' | head -n 30)
-    compare_trips "30 files found" h001 "assert(#file.glob '$files/1' == 1)" "assert(#file.glob '$files/*' == 30)"
-    compare_trips "30 packages" h001 "apt.installed { ${packages%%$'\n'*} }" "apt.installed { ${packages//$'\n'/, } }"
+    compare_trips "30 files found" "assert(#file.glob '$files/1' == 1)" "assert(#file.glob '$files/*' == 30)" chunk_on h001
+    compare_trips "30 packages" "apt.installed { ${packages%%$'\n'*} }" "apt.installed { ${packages//$'\n'/, } }" \
+        chunk_on h001
 }
 
 # await PROCESS COMMAND...: until the command succeeds, as long as the process that makes it so runs.
