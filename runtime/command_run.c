@@ -329,16 +329,45 @@ static int finish_fleet(struct execution *execution)
     return execution->host_begun ? EXIT_FAILED : EXIT_USAGE_ERROR;
 }
 
+/* Of several hosts, those that failed or were cut short by another's os.exit. */
+static size_t count_undone(const struct execution *execution)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < execution->fleet.count; i++) {
+        const struct target *target = &execution->targets[i];
+        bool asked = target->failure && strcmp(target->failure->op, "os.exit") == 0;
+        count += target->state != TARGET_DONE && !asked;
+    }
+    return count;
+}
+
+/* os.exit: its status, but 0 only where no other host was left undone. */
+static int finish_exit(struct execution *execution)
+{
+    struct runtime *runtime = execution->runtime;
+    size_t count = execution->fleet.count, undone = count > 1 ? count_undone(execution) : 0;
+    struct failure failure;
+    if (!execution->started)
+        return runtime->exit_status;
+    bool failed = runtime->exit_status != 0 || undone;
+    failure_set(&failure, "failed", "os.exit", "the script ended the run: %zu of %zu hosts were not done",
+                undone, count);
+    if (count == 1) {
+        failure_set(&failure, "failed", "os.exit", "the script ended with status %d", runtime->exit_status);
+        target_end(runtime, execution->targets, failed ? &failure : NULL);
+        report_host_end(runtime, execution->targets);
+    }
+    report_run_end(runtime, failed ? "failed" : "ok", undone ? &failure : NULL);
+    return failed && !runtime->exit_status ? EXIT_FAILED : runtime->exit_status;
+}
+
 static int finish(struct execution *execution, bool done)
 {
     struct runtime *runtime = execution->runtime;
     struct failure failure;
     bool single = execution->started && execution->fleet.count == 1;
-    if (runtime->exit_asked && !runtime->interrupts) {
-        if (execution->started)
-            report_run_end(runtime, runtime->exit_status == 0 ? "ok" : "failed", NULL);
-        return runtime->exit_status;
-    }
+    if (runtime->exit_asked && !runtime->interrupts)
+        return finish_exit(execution);
     if (done && single) {
         target_end(runtime, execution->targets, NULL);
         report_host_end(runtime, execution->targets);

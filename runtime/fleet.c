@@ -71,7 +71,9 @@ static void end_one(lua_State *L, const struct fleet *fleet, struct group *group
     int top = lua_gettop(L), results = 0;
     if (target->state == TARGET_WAITING) /* cancelled before it ran */
         target->started_ms = runtime_now(runtime_of(L));
-    if (group_join(L, group, index, &results)) {
+    bool done = group_join(L, group, index, &results);
+    luaL_checkstack(L, 8, "fleet");
+    if (done) {
         target_end(runtime_of(L), target, NULL);
     } else {
         struct failure failure;
@@ -126,7 +128,8 @@ void fleet_explain(const struct fleet *fleet, struct buffer *why)
     size_t failed = count_in(fleet, 0, fleet->count, TARGET_FAILED);
     if (!waiting)
         return;
-    buffer_format(why, "%zu of %zu hosts not begun: %zu failed, and ", waiting, fleet->count, failed);
+    buffer_format(why, "%s%zu of %zu hosts not begun: %zu failed, and ", why->length ? "; " : "", waiting,
+                  fleet->count, failed);
     if (fleet->plan.most_failures >= 0)
         buffer_format(why, "max-failures is %ld", fleet->plan.most_failures);
     else

@@ -16,9 +16,17 @@ void target_enter(struct runtime *runtime, struct target *target)
     context->host = target->host;
 }
 
+/* "cancelled" is an interruption where somebody interrupts; else it is an error like any other. */
+static bool is_interruption(struct runtime *runtime, const struct failure *failure)
+{
+    return failure && strcmp(failure->kind, "cancelled") == 0 &&
+           (!runtime->current || fiber_is_cancelled(runtime) || runtime->interrupts || runtime->timed_out ||
+            runtime->exit_asked);
+}
+
 void target_end(struct runtime *runtime, struct target *target, const struct failure *failure)
 {
-    bool interrupted = failure && strcmp(failure->kind, "cancelled") == 0;
+    bool interrupted = is_interruption(runtime, failure);
     target->took_ms = runtime_now(runtime) - target->started_ms;
     target->state = !failure ? TARGET_DONE : interrupted ? TARGET_INTERRUPTED : TARGET_FAILED;
     if (!failure)
