@@ -7,18 +7,22 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define BRACKETS_MOST 16
+
 struct expansion {
     const char *word; /* for messages */
     host_range_visit *visit;
     void *context;
     struct failure *failure;
     size_t count;
-    bool ended; /* by the visitor */
+    unsigned brackets; /* open at the moment, one within the other's names */
+    bool ended;        /* by the visitor */
 };
 
 static bool refuse(struct expansion *expansion, const char *why)
 {
-    failure_set(expansion->failure, "usage", "hosts", "\"%s\": %s", expansion->word, why);
+    failure_set(expansion->failure, "usage", "hosts", "\"%.200s%s\": %s", expansion->word,
+                strlen(expansion->word) > 200 ? "..." : "", why);
     failure_hint(expansion->failure, "a range is written builder[01-40] or builder[1,4-6]");
     return false;
 }
@@ -69,6 +73,18 @@ static bool expand_numbers(struct expansion *expansion, const char *done, const 
     }
 }
 
+/* A bracket, its numbers or NULL, then what is behind it. */
+static bool expand_in_turn(struct expansion *expansion, const char *done, const char *numbers,
+                           const char *after)
+{
+    if (expansion->brackets == BRACKETS_MOST)
+        return refuse(expansion, "these are more brackets than 16");
+    expansion->brackets++;
+    bool going = numbers ? expand_numbers(expansion, done, numbers, after) : expand(expansion, done, after);
+    expansion->brackets--;
+    return going;
+}
+
 static bool expand(struct expansion *expansion, const char *done, const char *rest)
 {
     struct buffer name = {0};
@@ -79,9 +95,9 @@ static bool expand(struct expansion *expansion, const char *done, const char *re
     const char *end = *rest == '[' ? strchr(rest, ']') : NULL;
     if (*rest == '[' && end && memchr(rest, ':', (size_t)(end - rest))) { /* an address stays as it is */
         buffer_append(&name, rest, (size_t)(end + 1 - rest));
-        going = expand(expansion, buffer_text(&name), end + 1);
+        going = expand_in_turn(expansion, buffer_text(&name), NULL, end + 1);
     } else if (*rest == '[' && end) {
-        going = expand_numbers(expansion, buffer_text(&name), rest + 1, end + 1);
+        going = expand_in_turn(expansion, buffer_text(&name), rest + 1, end + 1);
     } else if (*rest) {
         going = refuse(expansion,
                        *rest == '[' ? "a bracket is not closed" : "a bracket is closed that was not opened");

@@ -5,6 +5,7 @@
 #include "report.h"
 #include "ssh_identity.h"
 #include "ssh_known_hosts.h"
+#include "utf8.h"
 
 #include <netdb.h>
 #include <stdio.h>
@@ -69,11 +70,22 @@ static bool is_port(const char *text)
     return *text && !*end && strspn(text, "0123456789") == strlen(text) && port > 0 && port < 65536;
 }
 
+/* No shell and no option of ssh may be meant, and no terminal be steered: names also come from the cluster. */
+static bool is_name(const char *text)
+{
+    char *harmless = copy_text(text);
+    utf8_disarm(harmless, strlen(harmless));
+    bool good =
+        *text && *text != '-' && !strpbrk(text, " \t\r\n\"'\\`$;&<>|(){}") && strcmp(text, harmless) == 0;
+    free(harmless);
+    return good;
+}
+
 static bool check_spec(const struct host_spec *spec, struct failure *failure)
 {
     const char *texts[] = {spec->name, spec->address, spec->user};
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
-        if (texts[i] && (!*texts[i] || texts[i][0] == '-' || strpbrk(texts[i], " \t\r\n\"'\\`$;&<>|(){}")))
+        if (texts[i] && !is_name(texts[i]))
             return failure_set(failure, "usage", "host", "\"%s\" is no name of a host or user", texts[i]);
     if (spec->port && !is_port(spec->port))
         return failure_set(failure, "usage", "host", "\"%s\" is no port", spec->port);
@@ -166,7 +178,7 @@ struct host *hosts_get(struct runtime *runtime, const struct host_spec *given, s
     char *key = key_of(&spec);
     for (struct remote_host *each = hosts->first; each; each = each->next)
         if (strcmp(each->key, key) == 0) {
-            free(key);
+            free_text(key);
             return &each->host;
         }
     return &remote_new(hosts, &spec, key)->host;

@@ -158,13 +158,16 @@ static void resolve_group(struct resolution *resolution, const char *name)
     lua_settop(L, top);
 }
 
-/* [-0, +0, v] Of what a source gave: the list on top. */
-static void take_listed(struct resolution *resolution)
+/* [-0, +0, v] Of what a source gave: the list on top. What others call "local" is not the operator's machine. */
+static void take_listed(struct resolution *resolution, const char *term)
 {
     lua_State *L = resolution->L;
     int list = lua_gettop(L);
     for (lua_Integer i = 1; lua_geti(L, list, i) != LUA_TNIL; i++) {
-        lua_getfield(L, -1, "name");
+        int type = lua_getfield(L, -1, "name");
+        if (type != LUA_TSTRING || strcmp(lua_tostring(L, -1), "local") == 0)
+            failure_error(L, "usage", "hosts", "%s has a host whose name is %s", term,
+                          type == LUA_TSTRING ? "local, which is this machine" : "no text");
         lua_getfield(L, -2, "address");
         take_host(resolution, inventory_host(L, lua_tostring(L, -2), lua_tostring(L, -1)));
         lua_settop(L, list);
@@ -187,7 +190,7 @@ static bool resolve_source(struct resolution *resolution, const char *term)
             lua_pushcfunction(L, each->list);
             lua_pushstring(L, colon + 1);
             lua_call(L, 1, 1);
-            take_listed(resolution);
+            take_listed(resolution, term);
             lua_settop(L, top);
             return true;
         }

@@ -3,6 +3,7 @@ package.path = "tests/lib/?.lua;" .. package.path
 local tap = require "tap"
 local sshds = require "sshd"
 local nomad_servers = require "nomad_server"
+local servers = require "server"
 
 local sshd <close> = sshds.start()
 local folder = host.run { "mktemp", "-d", reads = true }.stdout:gsub("%s+$", "")
@@ -97,6 +98,8 @@ tap.test("what is wrong is said, with status 64, before anything is touched", fu
     ["c[1-"] = "a bracket is not closed", ["c[9-1]"] = "runs backwards", ["c1,,c2"] = "empty name",
     ["@a"] = "holds itself", ["@n"] = "is number; write", ["@nobody"] = "no group \"nobody\"",
     ["@client"] = "did you mean @clients",
+    ["c\27[31m"] = "bracket", ["c\27"] = "no name of a host", ["c\194\155"] = "no name of a host",
+    ["x\7@c1"] = "no name of a host",
     ["c1,-oProxyCommand=x"] = "no name of a host",
     ["c1;id"] = "no name of a host", ["c1:99999"] = "no port",
     ["nomad:clas=x"] = "did you mean class", ["nomad:x"] = "no FIELD=VALUE",
@@ -166,6 +169,32 @@ tap.test("a node whose name nobody here knows is reached at the address that the
   local result = moonbook { "--on", "nomad:status=ready", "-e", "print(host.run{'echo', 'x', reads=true}.stdout)",
     more = { NOMAD_ADDR = server.url, MOONBOOK_SSH_CONFIG = folder .. "/unknown" } }
   tap.equal({ result.code, result.stdout }, { 0, "x\n\n" }, result.stderr)
+end)
+
+tap.test("what the cluster calls its nodes is looked at before it is believed", function()
+  local server <close> = servers.spawn(write("catalog.py", [==[
+import http.server, json
+names = {"null": None, "number": 7, "local": "local", "steering": "c\u001b[31m", "option": "-oProxyCommand=x", "good": "c1"}
+class Catalog(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        answer = json.dumps([{"Node": names[self.path.split("/")[-1]], "Address": None}]).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(answer)))
+        self.end_headers()
+        self.wfile.write(answer)
+    def log_message(self, *arguments):
+        pass
+server = http.server.HTTPServer(("127.0.0.1", 0), Catalog)
+print(server.server_port, flush=True)
+server.serve_forever()
+]==]))
+  for service, wanted in pairs { null = "whose name is no text", number = "whose name is no text",
+    ["local"] = "whose name is local", steering = "no name of a host", option = "no name of a host" } do
+    local result = moonbook { "hosts", "consul:" .. service, more = { CONSUL_HTTP_ADDR = server.url } }
+    tap.equal({ result.code, result.stdout }, { 64, "" }, service)
+    tap.match(result.stderr, wanted)
+  end
+  tap.equal(moonbook { "hosts", "consul:good", more = { CONSUL_HTTP_ADDR = server.url } }.stdout, "c1\n")
 end)
 
 tap.test("--sudo-password: from where it is, to sudo's input", function()
@@ -345,6 +374,31 @@ tap.test("an interrupt ends every host and says so", function()
   tap.match(result.stderr, "0 of 2 hosts done, 2 interrupted: c1, c2\n")
 end)
 
+tap.test("an error of the kind cancelled that nobody's interrupt caused is a failure", function()
+  local result = moonbook { "--on", "c1,c2", "-e", "error { kind = 'cancelled', message = 'the job was' }" }
+  tap.equal(result.code, 1)
+  tap.match(result.stderr, "0 of 2 hosts done, 2 failed: c1, c2\n")
+  result = moonbook { "-e", [[
+    print(select(2, pcall(fleet, "c1,c2", function() error { kind = "cancelled", message = "x" } end)))]] }
+  tap.match(result.stdout, "2 of 2 hosts failed")
+end)
+
+tap.test("os.exit on one of several hosts ends the run; 0 only where no other was left undone", function()
+  local chunk = "if FIRST then sleep(60) end FIRST = true os.exit(%d)"
+  for status, wanted in pairs { [0] = 1, [2] = 2 } do
+    local result = moonbook { "--on", "c1,c2", "-e", chunk:format(status) }
+    tap.equal(result.code, wanted, result.stderr)
+    tap.match(result.stderr, "the run was not finished")
+    tap.match(result.stderr, "the script ended the run: 1 of 2 hosts were not done")
+  end
+  tap.equal(moonbook { "--on", "c1,c2", "-e", "if FIRST then os.exit(0) end FIRST = true" }.code, 0)
+  for status, wanted in pairs { [0] = "ok", [2] = "failed" } do
+    local result = moonbook { "--on", "c1", "--json", "-e", ("os.exit(%d)"):format(status) }
+    tap.equal({ result.code, events(result, "host.end")[1].status, events(result, "run.end")[1].status },
+      { status, wanted, wanted })
+  end
+end)
+
 -- [[ fleet{} ]]
 
 local function lua(chunk)
@@ -372,7 +426,7 @@ tap.test("fleet: failures are raised with all results, or given back within max_
   local said = lines(result.stdout)
   tap.equal(said[1], "false\tfailed\t2\tfalse\tunreachable\t7")
   tap.equal(said[2], "1\tfalse\tbad1\t7")
-  tap.match(said[3], "^false\tfalse\tnil\t.*1 of 3 hosts failed: bad1: .*2 of 3 hosts not begun")
+  tap.match(said[3], "^false\tfalse\tnil\t.*1 of 3 hosts failed: bad1: .*; 2 of 3 hosts not begun")
 end)
 
 tap.test("fleet: changes count for the run; wrong options are said", function()

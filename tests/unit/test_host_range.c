@@ -88,6 +88,20 @@ static void test_too_many_are_refused(void **state)
     assert_refused("c[1-9999,1-9999]", "more than 10000");
 }
 
+/* Each would be a call within another. */
+static void test_too_many_brackets_are_refused(void **state)
+{
+    (void)state;
+    char word[3 * 40000 + 1] = "";
+    assert_expands("c[1][1][1][1][1][1][1][1][1][1][1][1][1][1][1][1]", "c1111111111111111");
+    const char *const brackets[] = {"[1]", "[:]"};
+    for (size_t i = 0; i < 2; i++) {
+        for (size_t at = 0; at < sizeof word - 1; at += 3)
+            memcpy(word + at, brackets[i], 3);
+        assert_refused(word, "more brackets");
+    }
+}
+
 static bool stop_at_two(void *context, const char *name)
 {
     add(context, name);
@@ -111,6 +125,7 @@ int main(void)
         cmocka_unit_test(test_addresses_stay),
         cmocka_unit_test(test_other_brackets_are_refused),
         cmocka_unit_test(test_too_many_are_refused),
+        cmocka_unit_test(test_too_many_brackets_are_refused),
         cmocka_unit_test(test_a_visitor_may_end_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
