@@ -78,6 +78,8 @@ struct host_operations {
     /* A Unix socket here that leads to the address there; its path is appended. NULL: there is nothing to forward. */
     bool (*forward)(struct host *host, const char *address, int port, uint64_t timeout_ms,
                     struct buffer *socket, struct failure *failure);
+    /* Is the connection there that `pid` lives as long as? NULL: none is needed. */
+    bool (*is_connected)(struct host *host);
     void (*close)(struct host *host);
 };
 
@@ -88,7 +90,7 @@ struct host {
     char *
         state; /* folder for what is kept there: /var/lib, or the user's state folder; another machine's is known once
                   * something was done there */
-    bool locked; /* this run has its lock (host_lock.h) */
+    long locked; /* the pid by which this run has its lock (host_lock.h), else 0 */
     long pid;    /* of a process there that lives as long as this run's work there does; as `state` */
 };
 

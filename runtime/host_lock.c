@@ -50,22 +50,31 @@ static bool refuse(const struct host *host, const char *said, struct failure *fa
     return false;
 }
 
+/* A lock ends with its connection: whoever comes next may have it, also while this run goes on by another connection. */
+static bool is_held(struct host *host)
+{
+    bool connected = !host->operations->is_connected || host->operations->is_connected(host);
+    return host->locked && host->locked == host->pid && connected;
+}
+
 bool host_lock(struct host *host, const char *run, struct failure *failure)
 {
-    if (host->locked)
+    if (is_held(host))
         return true;
     struct buffer folder = {0}, process = {0}, holder = {0};
     struct process_result result;
     struct host_command reach = {.argv = (const char *const[]){"true", NULL}, .timeout_ms = LOCK_TIMEOUT_MS};
-    bool known = host->pid || host_check(host, &reach, NULL,
-                                         failure); /* who one is there is known after the first command */
+    /* Who one is there is known after the first command, anew after a connection was lost. */
+    bool known = (host->pid && !host->locked) || host_check(host, &reach, NULL, failure);
+    host->locked = 0;
     buffer_format(&folder, "%s/moonbook", host->state);
-    buffer_format(&process, "%ld", host->pid);
+    long pid = host->pid;
+    buffer_format(&process, "%ld", pid);
     describe_holder(host, run, &holder);
     const char *argv[] = {"sh", "-c", script, "sh", folder.bytes, process.bytes, holder.bytes, run, NULL};
     struct host_command command = {.argv = argv, .timeout_ms = LOCK_TIMEOUT_MS};
     bool ran = known && host_run(host, &command, &result, failure);
-    host->locked = ran && result.status == 0;
+    host->locked = ran && result.status == 0 ? pid : 0;
     if (ran && result.status == 75) {
         refuse(host, buffer_text(&result.output), failure);
     } else if (ran && !host->locked) {
@@ -81,5 +90,5 @@ bool host_lock(struct host *host, const char *run, struct failure *failure)
     buffer_free(&folder);
     buffer_free(&process);
     buffer_free(&holder);
-    return host->locked;
+    return host->locked != 0;
 }

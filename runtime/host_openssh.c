@@ -728,6 +728,11 @@ void host_openssh_free(struct remote_host *remote)
     free(remote->master);
 }
 
+static bool openssh_is_connected(struct host *host)
+{
+    return is_there((struct remote_host *)host);
+}
+
 const struct host_operations host_openssh_operations = {
     .transport = "openssh",
     .run = openssh_run,
@@ -739,4 +744,5 @@ const struct host_operations host_openssh_operations = {
     .set_attributes = remote_set_attributes,
     .open = openssh_open,
     .forward = openssh_forward,
+    .is_connected = openssh_is_connected,
 };

@@ -291,6 +291,12 @@ static bool ssh_forward(struct host *host, const char *address, int port, uint64
     return true;
 }
 
+static bool ssh_is_connected(struct host *host)
+{
+    const struct remote_host *remote = (const struct remote_host *)host;
+    return is_of_use(remote->session) && remote->probed;
+}
+
 const struct host_operations host_ssh_operations = {
     .transport = "ssh",
     .run = ssh_run,
@@ -302,4 +308,5 @@ const struct host_operations host_ssh_operations = {
     .set_attributes = remote_set_attributes,
     .open = ssh_open,
     .forward = ssh_forward,
+    .is_connected = ssh_is_connected,
 };
