@@ -7,6 +7,7 @@
 #include "quantity.h"
 #include "report.h"
 
+#include <fcntl.h>
 #include <getopt.h>
 #include <lauxlib.h>
 #include <linux/close_range.h>
@@ -252,6 +253,13 @@ static int check_option(const struct command_line *line, int code)
     return EXIT_DONE;
 }
 
+/* A script that acts here in place of the hosts that are meant would be found out too late. */
+static bool names_hosts(const char *word)
+{
+    return strcmp(word, "--on") == 0 || strncmp(word, "--on=", 5) == 0 || strcmp(word, "--except") == 0 ||
+           strncmp(word, "--except=", 9) == 0;
+}
+
 /* What follows a script's name is the script's, but for those options of ours that take no value; "--" ends them. */
 static int parse_script_words(struct runtime *runtime, int argc, char **argv, struct command_line *line)
 {
@@ -263,6 +271,8 @@ static int parse_script_words(struct runtime *runtime, int argc, char **argv, st
                (options[row].value || !(options[row].needs & (TAKES_RUN | TAKES_JSON)) ||
                 strncmp(word, "--", 2) != 0 || strcmp(word + 2, options[row].name) != 0))
             row++;
+        if (ours && names_hosts(word))
+            return refuse("%s stands before the script's name, or is the script's own after --", word);
         if (ours && strcmp(word, "--") == 0)
             ours = false;
         else if (ours && row < OPTION_COUNT)
@@ -279,8 +289,8 @@ static int parse(struct runtime *runtime, int argc, char **argv, struct command_
     for (size_t i = 0; i < OPTION_COUNT; i++)
         table[i] = (struct option){options[i].name, options[i].value ? required_argument : no_argument, NULL,
                                    options[i].code};
-    int code, status = EXIT_DONE, asked[64];
-    size_t asked_count = 0;
+    int code, status = EXIT_DONE;
+    bool asked[OPTION_COUNT] = {false};
     opterr = 0;
     while (status == EXIT_DONE && (code = getopt_long(argc, argv, "-:e:hv", table, NULL)) != -1) {
         if (code == 'h' || code == OPTION_VERSION)
@@ -298,15 +308,16 @@ static int parse(struct runtime *runtime, int argc, char **argv, struct command_
                 return refuse_command(optarg);
             line->words[line->word_count++] = optarg;
             return parse_script_words(runtime, argc, argv, line);
-        } else if (code != 1 && asked_count < sizeof asked / sizeof *asked) {
-            asked[asked_count++] = code;
+        } else if (code != 1) {
+            for (size_t i = 0; i < OPTION_COUNT; i++)
+                asked[i] = asked[i] || options[i].code == code;
             status = apply_option(runtime, line, code, optarg);
         }
     }
     while (optind < argc)
         line->words[line->word_count++] = argv[optind++];
-    for (size_t i = 0; i < asked_count && status == EXIT_DONE; i++)
-        status = check_option(line, asked[i]);
+    for (size_t i = 0; i < OPTION_COUNT && status == EXIT_DONE; i++)
+        status = asked[i] ? check_option(line, options[i].code) : EXIT_DONE;
     return status;
 }
 
@@ -331,6 +342,24 @@ static int execute(struct runtime *runtime, const struct command_line *line)
     return line->command->execute(runtime, line);
 }
 
+/* Where the caller closed one of the three, the next file opened would become it: a journal that is written to as to a terminal. */
+static void hold_standard_streams(void)
+{
+    for (int file = STDIN_FILENO; file <= STDERR_FILENO; file++)
+        if (fcntl(file, F_GETFD) < 0)
+            (void)!open("/dev/null", O_RDWR); /* the lowest that is free: this one */
+}
+
+/* What was printed has arrived; else what would be success is none. */
+static int check_output(int status)
+{
+    bool written = fflush(stdout) == 0 && !ferror(stdout);
+    if (written || (status != EXIT_DONE && status != EXIT_CHANGED))
+        return status;
+    fputs("moonbook: standard output could not be written to its end\n", stderr);
+    return EXIT_FAILED;
+}
+
 static int open_bindings(lua_State *L)
 {
     bindings_open(L);
@@ -341,6 +370,7 @@ int main(int argc, char **argv)
 {
     /* What the caller left open is not for the commands that are run. */
     close_range(3, ~0U, CLOSE_RANGE_CLOEXEC);
+    hold_standard_streams();
     struct runtime *runtime = runtime_new(argv[0]);
     if (!runtime) {
         fputs("moonbook: cannot start: no event loop or no memory\n", stderr);
@@ -361,7 +391,5 @@ int main(int argc, char **argv)
     }
     free(line.settings);
     free(line.words);
-    if (fflush(stdout) != 0 && status == EXIT_DONE)
-        status = EXIT_FAILED;
-    return status;
+    return check_output(status);
 }

@@ -283,6 +283,39 @@ tap.test("numbers that are none are wrong usage, and so are these options withou
   end
 end)
 
+tap.test("options count however many there are; those of hosts behind a script's name are not taken for its own", function()
+  local many = write("many.lua", [[return { about = "x", params = { { "m", "map(string)" } },
+    run = function(p) local n = 0 for _ in pairs(p.m) do n = n + 1 end print(n) end }]])
+  local command = { "run", many }
+  for i = 1, 100 do table.move({ "--set", "m.k" .. i .. "=v" }, 1, 2, #command + 1, command) end
+  tap.equal(moonbook(command).stdout, "100\n")
+  local script = write("script.lua", "print(...)")
+  for _, option in ipairs { "--on", "--on=c1", "--except" } do
+    local result = moonbook { script, option, "c1" }
+    tap.equal({ result.code, result.stdout }, { 64, "" })
+    tap.match(result.stderr, "before the script's name")
+  end
+  tap.equal(moonbook { script, "--", "--on", "c1" }.stdout, "--on\tc1\n")
+  tap.equal(moonbook { "--on", "c1", script, "x" }.stdout, "x\n")
+end)
+
+tap.test("output that does not arrive is a failure; streams that the caller closed are no other files", function()
+  local function shell(line, ...)
+    return host.run { "sh", "-c", line, program, ..., reads = true, ok = true,
+      env = { MOONBOOK_SSH_CONFIG = folder .. "/config", XDG_STATE_HOME = folder .. "/state" } }
+  end
+  for _, line in ipairs { [["$0" hosts 'c[1-9999]' >/dev/full]], [["$0" hosts c1 >/dev/full]],
+    [["$0" --json --on c1,c2 -e 'print(1)' >/dev/full]] } do
+    local result = shell(line)
+    tap.equal(result.code, 1, line)
+    tap.match(result.stderr, "standard output could not be written")
+  end
+  for _, closed in ipairs { ">&- 2>&-", "<&- >&- 2>&-", "2>&-", "<&-" } do
+    local result = shell([["$0" --on c1,c2 -e 'host.run { "true" } warn "x" print(1)' ]] .. closed)
+    tap.equal({ result.code, result.signal }, { 0 }, closed)
+  end
+end)
+
 -- [[ a runbook on many hosts ]]
 
 local book = write("book.lua", [[
@@ -480,6 +513,24 @@ tap.test("a run that was killed holds nothing; a process of the same number does
   tap.equal(moonbook { "--on", "c1", "-e", "host.run{'true'}" }.code, 0)
   file.present { lock, content = "nonsense" }
   tap.equal(moonbook { "--on", "c1", "-e", "host.run{'true'}" }.code, 0)
+end)
+
+tap.test("a run that lost its connection has its lock again before it changes anything else", function()
+  for _, transport in ipairs { "ssh", "openssh" } do
+    local result = moonbook { "--on", "c1", "--transport", transport, "-e", [[
+      local function lock()
+        return host.sh { "read -r pid start <$XDG_STATE_HOME/moonbook/lock; [ -d /proc/$pid ] && echo $pid", reads = true,
+          ok = true }.stdout
+      end
+      host.run { "true" }
+      local first = lock()
+      pcall(host.sh, { "kill -KILL " .. first, reads = true })
+      wait { function() return host.run { "true", reads = true } end, every = "50ms" }
+      host.run { "true" }
+      local second = lock()
+      print(first ~= "", second ~= "", first ~= second)]] }
+    tap.equal({ result.code, result.stdout }, { 0, "true\ttrue\ttrue\n" }, transport .. result.stderr)
+  end
 end)
 
 tap.test("a run that the holder began works under its lock", function()
