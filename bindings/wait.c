@@ -42,7 +42,7 @@ static int timed_out(lua_State *L, const struct waiting *waiting)
 /* Under --check: what depends on a change that was only predicted holds at once. */
 static bool holds_at_once(struct runtime *runtime)
 {
-    return runtime->options.check && target_counts(runtime)->predicted > 0;
+    return runtime->options.check && target_predicts(runtime);
 }
 
 static int wait_for(lua_State *L)

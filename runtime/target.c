@@ -51,10 +51,14 @@ void target_count(struct runtime *runtime, const struct runtime_counts *more)
         add(&each->counts, more);
 }
 
-const struct runtime_counts *target_counts(struct runtime *runtime)
+bool target_predicts(struct runtime *runtime)
 {
     const struct target *target = fiber_context(runtime)->target;
-    return target ? &target->counts : &runtime->counts;
+    if (!target)
+        return runtime->counts.predicted > 0;
+    while (target && !target->counts.predicted)
+        target = target->outer;
+    return target != NULL;
 }
 
 const char *target_status(const struct target *target)

@@ -36,8 +36,8 @@ void target_end(struct runtime *runtime, struct target *target, const struct fai
 /* Adds to the counts of the fiber's target, of those around it and of the run. */
 void target_count(struct runtime *runtime, const struct runtime_counts *more);
 
-/* The counts of the fiber's target, else of the run. */
-const struct runtime_counts *target_counts(struct runtime *runtime);
+/* Was a change predicted that the fiber may depend on: on its target, or by those around it? */
+bool target_predicts(struct runtime *runtime);
 
 /* "ok", "failed", "interrupted", as events have it; "waiting" and "running" before. */
 const char *target_status(const struct target *target);
