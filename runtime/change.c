@@ -12,24 +12,44 @@
 #include <stdio.h>
 #include <string.h>
 
+/* One question after another: an "all" to the one before answers this too. The first letter of the answer, 'n' for none; 0: it
+ * could not be asked. */
+static char ask_in_turn(struct runtime *runtime, const char *question, struct failure *failure)
+{
+    struct buffer answer = {0};
+    enum wait_outcome outcome = fiber_lock(runtime, &runtime->stepping);
+    if (outcome != WAIT_WOKEN) {
+        fiber_wait_failure(failure, outcome, "ask", 0);
+        return 0;
+    }
+    char letter = 'y';
+    if (runtime->options.step) {
+        bool asked = terminal_ask(runtime, question, true, &answer, failure);
+        letter = !asked ? 0 : answer.length && answer.bytes[0] ? answer.bytes[0] : 'n';
+        if (letter == 'a')
+            runtime->options.step = false;
+    }
+    buffer_free(&answer);
+    fiber_unlock(&runtime->stepping);
+    return letter;
+}
+
 /* --step: shows the change and asks. "a" trusts the rest of the run, "q" ends it. */
 static bool asked_to_apply(lua_State *L, const struct change *change)
 {
     struct runtime *runtime = runtime_of(L);
     struct failure failure;
-    struct buffer question = {0}, answer = {0};
+    struct buffer question = {0};
     buffer_format(&question,
                   "%s%s%s %s on %s? [y]es, [n]o, [a]ll the rest, [q]uit: ", change->diff ? change->diff : "",
                   change->diff ? "\n" : "", change->kind, change->target, change->host);
     /* A question belongs to no change, also where another one of the same command has been begun. */
     unsigned shields = fiber_shields(runtime);
     fiber_restore_shields(runtime, 0);
-    bool asked = terminal_ask(runtime, buffer_text(&question), true, &answer, &failure);
+    char letter = ask_in_turn(runtime, buffer_text(&question), &failure);
     fiber_restore_shields(runtime, shields);
-    char letter = asked && answer.length ? answer.bytes[0] : 'n';
     buffer_free(&question);
-    buffer_free(&answer);
-    if (!asked)
+    if (!letter)
         failure_raise(L, &failure);
     if (letter == 'q') {
         fiber_cancel_all(runtime);
@@ -37,8 +57,6 @@ static bool asked_to_apply(lua_State *L, const struct change *change)
         fiber_cancel_due(runtime);
         failure_error(L, "cancelled", change->kind, "%s: stopped by the operator", change->target);
     }
-    if (letter == 'a')
-        runtime->options.step = false;
     return letter == 'y' || letter == 'a';
 }
 

@@ -432,6 +432,7 @@ static int execute(struct runtime *runtime, const struct command_line *line)
     int status = finish(execution, done);
     lua_settop(runtime->L, 0);
     interrupt_unwatch(runtime);
+    report_forget_hosts(runtime);
     runbook_free(&execution->runbook);
     for (size_t i = 0; i < execution->fleet.count; i++)
         target_clear(&execution->targets[i]);

@@ -464,3 +464,21 @@ void report_say(struct runtime *runtime, const char *format, ...)
     text_say(runtime->reporter->text, buffer_text(&text));
     buffer_free(&text);
 }
+
+void report_forget_hosts(struct runtime *runtime)
+{
+    struct reporter *reporter = runtime->reporter;
+    reporter->targets = NULL;
+    reporter->target_count = 0;
+    text_hosts(reporter->text, NULL, 0, reporter->quiet);
+}
+
+void report_question(struct runtime *runtime, const char *text)
+{
+    text_question(runtime->reporter->text, text);
+}
+
+void report_answered(struct runtime *runtime)
+{
+    text_answered(runtime->reporter->text);
+}

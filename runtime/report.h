@@ -78,7 +78,14 @@ void report_output(struct runtime *runtime, const char *text, size_t length);
 /* An error outside a run: one readable line on standard error. */
 void report_error(struct runtime *runtime, const struct failure *failure);
 
-/* Text for standard error, redacted: warnings before a run, questions. */
+/* The run's hosts are no more; finalizers may still say something. */
+void report_forget_hosts(struct runtime *runtime);
+
+/* Text for standard error, redacted: warnings before a run. */
 void report_say(struct runtime *runtime, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* A question, and that it was answered: between them nothing else is written over it. */
+void report_question(struct runtime *runtime, const char *text);
+void report_answered(struct runtime *runtime);
 
 #endif

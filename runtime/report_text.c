@@ -31,6 +31,7 @@ struct text_sink *text_sink_new(struct runtime *runtime)
 
 void text_sink_free(struct text_sink *sink)
 {
+    text_answered(sink);
     text_clear(sink);
     free(sink->said);
     target_clear(&sink->outside);
@@ -57,6 +58,11 @@ struct target *text_target(const struct text_sink *sink)
 void text_emit_now(struct text_sink *sink, struct buffer *text)
 {
     redact(sink->runtime->redactor, text);
+    if (sink->asking) {
+        buffer_append(&sink->held, buffer_text(text), text->length);
+        buffer_free(text);
+        return;
+    }
     text_clear(sink);
     fwrite(buffer_text(text), 1, text->length, stderr);
     fflush(stderr);
@@ -125,16 +131,35 @@ void text_clear(struct text_sink *sink)
 void text_say(struct text_sink *sink, const char *text)
 {
     struct buffer out = {0};
+    buffer_append_text(&out, text);
+    text_emit_now(sink, &out);
+}
+
+void text_question(struct text_sink *sink, const char *text)
+{
+    struct buffer out = {0};
     struct target *target = text_is_grouped(sink) ? text_target(sink) : NULL;
     if (target) /* several ask: who it is */
         buffer_format(&out, "%s: ", target->host->name);
     buffer_append_text(&out, text);
     text_emit_now(sink, &out);
+    sink->asking = true;
+}
+
+void text_answered(struct text_sink *sink)
+{
+    struct buffer held = sink->held;
+    sink->held = (struct buffer){0};
+    sink->asking = false;
+    if (held.length)
+        text_emit_now(sink, &held);
 }
 
 void text_progress(struct text_sink *sink, const char *text)
 {
     struct buffer line = {0};
+    if (sink->asking)
+        return;
     if (text_is_grouped(sink)) {
         if (!sink->terminal && text_target(sink))
             return; /* lines of many hosts would bury what matters */

@@ -46,4 +46,8 @@ void text_clear(struct text_sink *sink);
 /* Text as it is. */
 void text_say(struct text_sink *sink, const char *text);
 
+/* A question, with who asks where there are several. Until it is answered what else is said is kept back. */
+void text_question(struct text_sink *sink, const char *text);
+void text_answered(struct text_sink *sink);
+
 #endif

@@ -12,6 +12,8 @@ struct text_sink {
     bool colour;
     bool symbols;           /* UTF-8 */
     bool live;              /* a live line stands on the screen */
+    bool asking;            /* a question stands on the screen */
+    struct buffer held;     /* what was said meanwhile */
     bool quiet;             /* of a chunk: hosts on which nothing changed are not mentioned */
     char *said;             /* last progress text of plain output */
     struct target *targets; /* of the run; what is said of each is kept back where there are several */

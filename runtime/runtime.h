@@ -82,13 +82,14 @@ struct runtime {
     int exit_status;
     void *spare_stacks; /* stacks of ended fibers, kept for the next */
 
-    struct redactor *redactor;                   /* never NULL */
-    struct reporter *reporter;                   /* never NULL */
-    struct journal *journal;                     /* NULL outside runs */
-    struct transfers *transfers;                 /* NULL until the first HTTP request */
-    struct host *local;                          /* the operator's machine */
-    struct hosts *hosts;                         /* the other ones; NULL until one is named */
-    struct fiber_lock terminal;                  /* who asks the person */
+    struct redactor *redactor;   /* never NULL */
+    struct reporter *reporter;   /* never NULL */
+    struct journal *journal;     /* NULL outside runs */
+    struct transfers *transfers; /* NULL until the first HTTP request */
+    struct host *local;          /* the operator's machine */
+    struct hosts *hosts;         /* the other ones; NULL until one is named */
+    struct fiber_lock terminal;  /* who asks the person */
+    struct fiber_lock stepping;  /* whose change --step asks about: the next knows the answer */
     const struct binding_module *const *modules; /* what bindings_open registered: NULL-terminated */
     int (*reference)(lua_State *L); /* what bindings_open registered: [-0, +1, m] pushes the reference
                                                   * as a list of {kind=, name=, ...} */

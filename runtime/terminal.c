@@ -95,7 +95,7 @@ static bool ask(struct runtime *runtime, int file, const char *text, bool echo, 
     tcgetattr(file, &question->before);
     if (!echo)
         hide_input(question);
-    report_say(runtime, "%s", text);
+    report_question(runtime, text);
     uv_poll_init(&runtime->loop, &question->poll, file);
     question->poll.data = question;
     uv_poll_start(&question->poll, UV_READABLE, on_readable);
@@ -103,6 +103,7 @@ static bool ask(struct runtime *runtime, int file, const char *text, bool echo, 
     if (!echo)
         tcsetattr(file, TCSAFLUSH, &question->before);
     uv_close((uv_handle_t *)&question->poll, on_closed);
+    report_answered(runtime);
     return done;
 }
 

@@ -416,6 +416,34 @@ tap.test("an error of the kind cancelled that nobody's interrupt caused is a fai
   tap.match(result.stdout, "2 of 2 hosts failed")
 end)
 
+-- On a terminal: answers the first question, once the file is there.
+local function answer(word, file_name, ...)
+  local script = [[set timeout 60
+    eval spawn -noecho $env(argv)
+    expect -re {(N\]|uit:) $} {} timeout { exit 9 }
+    if {$env(WAIT) ne ""} { while {![file exists $env(WAIT)]} { after 20 } }
+    send "$env(WORD)\r"
+    expect eof
+    exit [lindex [wait] 3] ]]
+  return host.run { "expect", "-c", script, reads = true, ok = true, env = { PATH = os.getenv "PATH", TERM = "xterm",
+    WORD = word, WAIT = file_name, LANG = "C", MOONBOOK_SSH_CONFIG = folder .. "/config", XDG_STATE_HOME = folder .. "/state",
+    argv = table.concat({ program, ... }, " ") } }
+end
+
+tap.test("a question stays on the screen until it is answered; \"all\" answers those of the other hosts", function()
+  local third = folder .. "/third" -- begins when the second has ended, and what is said of that one
+  local chunk = write("asks.lua", ([[N = (N or 0) + 1
+    if N == 1 then log(confirm "go on?") elseif N == 2 then warn "meanwhile"
+    else host("local").run { "touch", "%s", reads = true } end]]):format(third))
+  local result = answer("y", third, "--on", "c1,c2,c3", "--forks", "2", chunk)
+  tap.equal(result.code, 0, result.stdout)
+  tap.match(result.stdout, "c1: go on%? %[y/N%] y\r*\n.*meanwhile")
+  result = answer("a", "", "--on", "c1,c2,c3", "--step", "-e", "{host.run{'true'}}")
+  tap.equal(result.code, 0, result.stdout)
+  local _, questions = result.stdout:gsub("uit: ", "")
+  tap.equal(questions, 1, result.stdout)
+end)
+
 tap.test("os.exit on one of several hosts ends the run; 0 only where no other was left undone", function()
   local chunk = "if FIRST then sleep(60) end FIRST = true os.exit(%d)"
   for status, wanted in pairs { [0] = 1, [2] = 2 } do
@@ -460,6 +488,24 @@ tap.test("fleet: failures are raised with all results, or given back within max_
   tap.equal(said[1], "false\tfailed\t2\tfalse\tunreachable\t7")
   tap.equal(said[2], "1\tfalse\tbad1\t7")
   tap.match(said[3], "^false\tfalse\tnil\t.*1 of 3 hosts failed: bad1: .*; 2 of 3 hosts not begun")
+end)
+
+tap.test("fleet: under --check a wait may depend on what was predicted before it", function()
+  local result = moonbook { "--check", "-e", [[host.run { "true" }
+    fleet("c1,c2", function() wait { function() return false end, timeout = "1s", what = "the change" } end)]] }
+  tap.equal(result.code, 0, result.stderr)
+  result = moonbook { "--check", "--on", "c1,c2", "-e", [[
+    if FIRST then wait { function() return false end, timeout = "1s" } end
+    FIRST = true
+    host.run { "true" }]] }
+  tap.match(result.stderr, "1 of 2 hosts done, 1 failed: c2\n", "what is predicted for another host is no reason")
+end)
+
+tap.test("finalizers at the end find no hosts any more", function()
+  local result = moonbook { "--on", "c1,c2", "-e",
+    "X = setmetatable({}, { __gc = function() wait { function() return false end, timeout = 1 } end })" }
+  tap.equal(result.code, 0)
+  tap.ok(not result.stderr:find "of 2 done", result.stderr)
 end)
 
 tap.test("fleet: changes count for the run; wrong options are said", function()
