@@ -25,22 +25,60 @@ static void resolve_terms(struct resolution *resolution, const char *terms);
 
 /* ---- one host ---- */
 
+/* [-0, +1, m] A copy of the description at `index`, with what the term itself says of user and port. */
+static void push_changed(lua_State *L, int index, const struct host_spec *spec)
+{
+    lua_newtable(L);
+    for (lua_pushnil(L); lua_next(L, index);) {
+        lua_pushvalue(L, -2);
+        lua_insert(L, -2);
+        lua_rawset(L, -4);
+    }
+    if (spec->user) {
+        lua_pushstring(L, spec->user);
+        lua_setfield(L, -2, "user");
+    }
+    if (spec->port) {
+        lua_pushstring(L, spec->port);
+        lua_setfield(L, -2, "port");
+    }
+}
+
+/* [-0, +n, v] The host that hosts.lua describes, by its name or by user@NAME:port; NULL where it does not. */
+static struct host *described(lua_State *L, const char *name)
+{
+    struct host_spec spec = {0};
+    struct buffer space = {0};
+    struct failure ignored;
+    inventory_file_push(L, "hosts");
+    int hosts = lua_gettop(L);
+    if (!lua_istable(L, hosts))
+        return NULL;
+    if (lua_getfield(L, hosts, name) == LUA_TNIL && host_spec_parse(name, &spec, &space, &ignored)) {
+        name = lua_pushstring(L, spec.name);
+        if (lua_getfield(L, hosts, name) == LUA_TTABLE)
+            push_changed(L, lua_gettop(L), &spec);
+    }
+    buffer_free(&space);
+    if (lua_isnil(L, -1))
+        return NULL;
+    if (!lua_istable(L, -1))
+        failure_advise(L, "usage", "hosts.lua",
+                       "write NAME = { address = ..., user = ... }, as host{} takes it",
+                       "hosts.%s is %s, not a table", name, luaL_typename(L, -1));
+    return runtime_of(L)->describe_host(L, name, lua_gettop(L));
+}
+
 struct host *inventory_host(lua_State *L, const char *name, const char *fallback)
 {
     struct runtime *runtime = runtime_of(L);
     struct host *host = NULL;
     int top = lua_gettop(L);
-    luaL_checkstack(L, 8, "inventory");
+    luaL_checkstack(L, 16, "inventory");
     if (strcmp(name, "local") == 0 || strcmp(name, runtime->local->name) == 0)
         return runtime->local;
-    inventory_file_push(L, "hosts");
-    if (lua_istable(L, -1) && lua_getfield(L, -1, name) != LUA_TNIL) {
-        if (!lua_istable(L, -1))
-            failure_advise(L, "usage", "hosts.lua",
-                           "write NAME = { address = ..., user = ... }, as host{} takes it",
-                           "hosts.%s is %s, not a table", name, luaL_typename(L, -1));
-        host = runtime->describe_host(L, name, lua_gettop(L));
-    } else {
+    host = described(L, name);
+    if (!host) {
         struct host_spec spec = {.fallback = fallback};
         struct buffer space = {0};
         struct failure failure;

@@ -141,6 +141,12 @@ tap.test("hosts.lua says how a host is reached, for --on and host() alike", func
     sshds.user .. "\n\n")
   tap.equal(moonbook { "-e", "print(host'far'.run{'id', '-un', reads=true}.stdout)", cwd = where }.stdout,
     sshds.user .. "\n\n")
+  local again = moonbook { "--on", sshds.user .. "@far", "-e", "print(host.run{'echo', 'x', reads=true}.stdout)", cwd = where }
+  tap.equal(again.stdout, "x\n\n", "also with a user: " .. again.stderr)
+  for term, wanted in pairs { ["far:1"] = "127.0.0.1:1: connection refused", ["x@far"] = "far refuses x" } do
+    tap.match(moonbook { "--on", term, "-e", "host.run{'true', reads=true}", cwd = where }.stderr, wanted)
+  end
+  stands_for("far,x@far,far:7", { "far:" .. sshd.port, "far:7" }, { cwd = where })
 end)
 
 tap.test("nodes that Nomad knows", function()
