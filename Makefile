@@ -78,7 +78,7 @@ rivals: $(RIVALS)
 # To build, to test, to lint and to measure, by Debian's names (bookworm is the floor).
 BUILD_DEPS := gcc libc6-dev make pkg-config liblua5.4-dev libcurl4-openssl-dev libuv1-dev libyajl-dev libssl-dev libssh2-1-dev \
               lua-cjson
-TEST_DEPS  := iproute2 openssh-client openssh-server sudo libcmocka-dev python3 openssl strace valgrind expect util-linux procps \
+TEST_DEPS  := iproute2 openssh-client openssh-server sudo libcmocka-dev python3 openssl strace valgrind expect util-linux procps pass \
               clang libclang-rt-dev
 LINT_DEPS  := clang clang-format lua-check shellcheck
 BENCH_DEPS := openssh-client openssh-server clustershell curl time

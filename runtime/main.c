@@ -14,7 +14,16 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <unistd.h>
+
+#if defined(__SANITIZE_ADDRESS__)
+#define MOONBOOK_ASAN 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define MOONBOOK_ASAN 1
+#endif
+#endif
 
 static const struct command *const commands[] = {&command_list,  &command_show, &command_run,
                                                  &command_hosts, &command_edit, &command_history,
@@ -368,6 +377,10 @@ static int open_bindings(lua_State *L)
 
 int main(int argc, char **argv)
 {
+#ifndef MOONBOOK_ASAN
+    /* Secrets are in memory: no core of it is written, not by a handler of cores either. prctl(2). */
+    prctl(PR_SET_DUMPABLE, 0);
+#endif
     /* What the caller left open is not for the commands that are run. */
     close_range(3, ~0U, CLOSE_RANGE_CLOEXEC);
     hold_standard_streams();
