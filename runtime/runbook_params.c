@@ -49,8 +49,9 @@ static void read_declaration(lua_State *L, int list, lua_Integer index, struct d
     }
     lua_geti(L, -1, 1);
     lua_geti(L, -2, 2);
-    declaration->name = lua_tostring(L, -2);
-    declaration->type_name = lua_tostring(L, -1);
+    /* Of a number the text would be gone with its place on the stack. */
+    declaration->name = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : NULL;
+    declaration->type_name = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : NULL;
     if (!declaration->name || !declaration->type_name)
         failure_error(L, "usage", "runbook", "params[%d] begins with a name and a type, both text",
                       (int)index);

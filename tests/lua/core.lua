@@ -457,6 +457,24 @@ tap.test("what a runbook's validate raises is wrong usage: nothing has begun", f
   host.run { "rm", "-r", folder, reads = true }
 end)
 
+tap.test("a parameter's name and type are text: of a number it would not last", function()
+  local folder = host.run { "mktemp", "-d", reads = true }.stdout:gsub("\n", "")
+  for _, declaration in ipairs { [[{ 12345.25, "string", default = function()
+    for _ = 1, 50 do collectgarbage() end
+    local t = {}
+    for i = 1, 3000 do t[i] = ("x"):rep(i % 40) end
+    return "v"
+  end }]], [[{ "a", 5 }]] } do
+    host.run { "tee", folder .. "/n.lua", reads = true, stdin = [[return { about = "x", params = { ]] .. declaration ..
+      [[ }, run = function(p) print(next(p)) end }]] }
+    local answer = host.run { program, "run", folder .. "/n.lua", reads = true, ok = true,
+      env = { PATH = os.getenv "PATH", XDG_STATE_HOME = folder } }
+    tap.equal({ answer.code, answer.stdout }, { 64, "" })
+    tap.match(answer.stderr, "params%[1%] begins with a name and a type, both text")
+  end
+  host.run { "rm", "-r", folder, reads = true }
+end)
+
 tap.test("the shipped runbook is shown with its parameters", function()
   local shown = json.decode(host.run { program, "show", "setup/join-client", "--json", reads = true }.stdout)
   local types = {}
