@@ -10,16 +10,17 @@
 #define LOCK_TIMEOUT_MS 60000
 
 /* Arguments: the folder, the process, its text, the run. A process is itself where it began when it did: numbers are used again
- * (fields 4 and 22 of proc_pid_stat(5); a name in brackets may hold anything). A run that was begun by the one that holds the
- * lock works for it. Prints what the holder wrote, and ends with 75, where another lives. */
+ * (fields 4 and 22 of proc_pid_stat(5); a name in brackets may hold anything); one that has ended and that its parent has not
+ * looked at yet (3) does nothing any more. A run that was begun by the one that holds the lock works for it. Prints what the holder wrote, and ends with 75, where another lives. */
 static const char script[] =
     "field() { sed 's/.*) //' \"/proc/$1/stat\" 2>/dev/null | cut -d ' ' -f \"$2\"; }\n"
     "descends() { p=$1; while [ \"${p:-0}\" -gt 1 ]; do p=$(field \"$p\" 2); [ \"$p\" = \"$2\" ] && return; "
     "done; false; }\n"
+    "lives() { [ \"$(field \"$1\" 20)\" = \"$2\" ] && case $(field \"$1\" 1) in [ZX]) false ;; esac; }\n"
     "umask 077\n"
     "mkdir -p -- \"$1\" && exec 9<>\"$1/lock\" && flock -w 30 9 || exit 1\n"
     "if { read -r pid start && read -r text; } <&9 && [ \"$pid\" != \"$2\" ] && [ -n \"$start\" ] &&\n"
-    "    [ \"$(field \"$pid\" 20)\" = \"$start\" ] && [ \"${text#\"run $4 \"}\" = \"$text\" ]; then\n"
+    "    lives \"$pid\" \"$start\" && [ \"${text#\"run $4 \"}\" = \"$text\" ]; then\n"
     "    descends $$ \"$pid\" && exit\n"
     "    printf '%s %s\\n' \"$pid\" \"$text\"\n"
     "    exit 75\n"
@@ -82,7 +83,11 @@ bool host_lock(struct host *host, const char *run, struct failure *failure)
         host_last_words(host, &result, &said);
         failure_set(failure, "failed", "lock", "%s/lock cannot be taken: %s", folder.bytes,
                     buffer_text(&said));
-        failure_hint(failure, "make the folder writable for who changes %s, or use --sudo", host->name);
+        failure_hint(
+            failure,
+            "let the folder be writable for who changes %s, or use --sudo; flock(1) has to be there, "
+            "of util-linux or busybox",
+            host->name);
         buffer_free(&said);
     }
     if (known)

@@ -567,6 +567,18 @@ tap.test("a run that was killed holds nothing; a process of the same number does
   tap.equal(moonbook { "--on", "c1", "-e", "host.run{'true'}" }.code, 0)
 end)
 
+tap.test("a holder that has ended is gone, also while its parent has not looked at it", function()
+  local parent, child, start = host.sh { [[sh -c 'true & echo $! >"$0"; exec sleep 60' "$PIDS" >/dev/null 2>&1 &
+    until [ -s "$PIDS" ] && read -r child <"$PIDS" && grep -q ') Z' "/proc/$child/stat"; do :; done
+    echo $! "$child" "$(sed 's/.*) //' "/proc/$child/stat" | cut -d ' ' -f 20)"]], reads = true, timeout = "30s",
+    env = { PIDS = folder .. "/pids" } }.stdout:match "(%d+) (%d+) (%d+)"
+  file.present { sshd.folder .. "/state/moonbook/lock",
+    content = ("%s %s\nrun 20200101-000000-0000 of nobody@nowhere since then\n"):format(child, start) }
+  local result = moonbook { "--on", "c1", "-e", "host.run{'true'}" }
+  host.run { "kill", parent, reads = true }
+  tap.equal(result.code, 0, result.stderr)
+end)
+
 tap.test("a run that lost its connection has its lock again before it changes anything else", function()
   for _, transport in ipairs { "ssh", "openssh" } do
     local result = moonbook { "--on", "c1", "--transport", transport, "-e", [[
