@@ -105,6 +105,7 @@ tap.test("set writes Lua's values, and writes nothing where they are equal", fun
   tap.equal(set "${attr.cpu.arch} {{ GetPrivateIP }}", 'a = "${attr.cpu.arch} {{ GetPrivateIP }}"\n')
   tap.equal(set "$${plain}", 'a = "\\u0024{plain}"\n')
   tap.equal(set(hcl.literal "${plain} %{x"), 'a = "\\u0024{plain} \\u0025{x"\n')
+  tap.equal(set(hcl.literal "$${plain}"), 'a = "$\\u0024{plain}"\n')
   tap.equal(set(hcl.expression "var.x"), "a = var.x\n")
   tap.equal(set { "x", 1 }, 'a = ["x", 1]\n')
   tap.equal(set(json.array {}), "a = []\n")
@@ -172,6 +173,7 @@ tap.test("a text with a secret is a secret, and only in the file", function()
     print(pcall(hcl.get, text .. "a = = 1\n", "a"))
     print(pcall(hcl.set, text, "encrypt.x", 1))
     file.present { path, content = text }
+    print(file.read(path)) -- as it is written there, which is not how it was given
     file.hcl { path .. ".2", set = { ["a.b"] = secret.env "CANARY", c = { secret.env "CANARY" } }, create = true }
     error(text)
   ]]):format(path)
