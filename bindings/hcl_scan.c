@@ -195,7 +195,7 @@ static bool closes(const struct hcl_scan *scan, size_t at, size_t end, const cha
     *stop = at + length;
     if (end - at < length || memcmp(scan->text + at, word, length) != 0)
         return false;
-    return *stop == end || (*stop + 1 == end && scan->text[*stop] == '\r');
+    return *stop == end || (*stop + 1 == end && end < scan->length && scan->text[*stop] == '\r');
 }
 
 bool hcl_scan_heredoc(struct hcl_scan *scan)
