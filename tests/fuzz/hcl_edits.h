@@ -171,12 +171,6 @@ static bool same_bytes(const struct buffer *a, const struct buffer *b)
 
 /* ---- one edit ---- */
 
-static struct hcl_place locate(struct trial *trial, struct hcl_editor *editor, struct hcl_path *path)
-{
-    (void)trial;
-    return hcl_find(&editor->document, path);
-}
-
 static bool open_trial(struct trial *trial, struct hcl_editor *editor, const char *text, size_t length)
 {
     struct hcl_fault fault;
@@ -203,7 +197,7 @@ static void check_set(struct trial *trial, struct hcl_path *path, struct hcl_val
     struct hcl_editor editor, again;
     size_t first, count;
     open_trial(trial, &editor, trial->before.bytes, trial->before.length);
-    struct hcl_place place = locate(trial, &editor, path);
+    struct hcl_place place = hcl_find(&editor.document, path);
     bool found = place.outcome == HCL_FOUND;
     uint32_t begin = found && place.member != 0 ? place.member : place.value;
     size_t from = found ? line_of_byte(&editor.document, hcl_at(&editor.document, begin)->begin) : 0;
@@ -219,7 +213,7 @@ static void check_set(struct trial *trial, struct hcl_path *path, struct hcl_val
     changed_lines(&trial->before, &editor.text, &first, &count);
     if (found ? count > 0 && (first < from || first + count - 1 > to) : count > 1)
         finding(trial, "other lines changed", &editor.text);
-    place = locate(trial, &editor, path);
+    place = hcl_find(&editor.document, path);
     if (labels) { /* the names of the value are labels */
         hcl_editor_close(&editor);
         return;
@@ -250,7 +244,7 @@ static void check_remove(struct trial *trial, struct hcl_path *path)
     struct buffer left = {0}, wanted = {0};
     size_t first, count;
     open_trial(trial, &editor, trial->before.bytes, trial->before.length);
-    struct hcl_place place = locate(trial, &editor, path);
+    struct hcl_place place = hcl_find(&editor.document, path);
     if (place.outcome != HCL_FOUND) {
         hcl_editor_close(&editor);
         return;
@@ -285,7 +279,7 @@ static void check_round(struct trial *trial, struct hcl_path *path, struct hcl_v
     struct hcl_editor editor;
     struct buffer before = {0}, after = {0};
     open_trial(trial, &editor, trial->before.bytes, trial->before.length);
-    struct hcl_place place = locate(trial, &editor, path);
+    struct hcl_place place = hcl_find(&editor.document, path);
     if (place.outcome == HCL_MISSING && place.step + 1 == path->count) {
         write_leaves(&editor.document, 0, &before);
         if (hcl_set(&editor, path, value) && !hcl_remove(&editor, path))

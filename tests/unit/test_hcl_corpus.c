@@ -80,8 +80,9 @@ static void edit_file(const char *path, unsigned *done)
     struct hcl_fault fault;
     read_whole(path, &trial.before);
     assert_true(hcl_parse(buffer_text(&trial.before), trial.before.length, &arena, &document, &fault));
-    for (unsigned i = 0; i < EDITS; i++)
-        run_trial(&trial, &document);
+    for (unsigned i = 0; i < 20 * EDITS && trial.done < EDITS; i++)
+        run_trial(&trial, &document); /* some are refused: a block is no number */
+    assert_int_equal(trial.done, EDITS);
     *done += trial.done;
     buffer_free(&arena);
     buffer_free(&trial.before);
@@ -96,7 +97,7 @@ static void every_file_stands_edits(void **state)
     for (size_t i = 0; i < files.gl_pathc; i++)
         edit_file(files.gl_pathv[i], &done);
     print_message("# %u edits of %zu files were made\n", done, files.gl_pathc);
-    assert_true(done > files.gl_pathc * EDITS / 2);
+    assert_int_equal(done, files.gl_pathc * EDITS);
     globfree(&files);
 }
 
