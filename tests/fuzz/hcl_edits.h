@@ -196,7 +196,7 @@ static void check_set(struct trial *trial, struct hcl_path *path, struct hcl_val
 {
     struct hcl_editor editor, again;
     size_t first, count;
-    open_trial(trial, &editor, trial->before.bytes, trial->before.length);
+    open_trial(trial, &editor, buffer_text(&trial->before), trial->before.length);
     struct hcl_place place = hcl_find(&editor.document, path);
     bool found = place.outcome == HCL_FOUND;
     uint32_t begin = found && place.member != 0 ? place.member : place.value;
@@ -243,7 +243,7 @@ static void check_remove(struct trial *trial, struct hcl_path *path)
     struct hcl_editor editor;
     struct buffer left = {0}, wanted = {0};
     size_t first, count;
-    open_trial(trial, &editor, trial->before.bytes, trial->before.length);
+    open_trial(trial, &editor, buffer_text(&trial->before), trial->before.length);
     struct hcl_place place = hcl_find(&editor.document, path);
     if (place.outcome != HCL_FOUND) {
         hcl_editor_close(&editor);
@@ -278,7 +278,7 @@ static void check_round(struct trial *trial, struct hcl_path *path, struct hcl_v
 {
     struct hcl_editor editor;
     struct buffer before = {0}, after = {0};
-    open_trial(trial, &editor, trial->before.bytes, trial->before.length);
+    open_trial(trial, &editor, buffer_text(&trial->before), trial->before.length);
     struct hcl_place place = hcl_find(&editor.document, path);
     if (place.outcome == HCL_MISSING && place.step + 1 == path->count) {
         write_leaves(&editor.document, 0, &before);
@@ -298,7 +298,7 @@ static void check_add(struct trial *trial, struct hcl_path *path, struct hcl_val
     struct hcl_editor editor;
     struct buffer before = {0}, after = {0};
     size_t first, count;
-    open_trial(trial, &editor, trial->before.bytes, trial->before.length);
+    open_trial(trial, &editor, buffer_text(&trial->before), trial->before.length);
     write_leaves(&editor.document, 0, &before);
     if (!hcl_add_block(&editor, path, value)) {
         was_refused(trial, &editor);
