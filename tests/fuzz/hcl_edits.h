@@ -210,14 +210,14 @@ static void check_set(struct trial *trial, struct hcl_path *path, struct hcl_val
         return;
     }
     trial->done++;
+    if (labels) { /* the names of the value are labels: any of these blocks may change */
+        hcl_editor_close(&editor);
+        return;
+    }
     changed_lines(&trial->before, &editor.text, &first, &count);
     if (found ? count > 0 && (first < from || first + count - 1 > to) : count > 1)
         finding(trial, "other lines changed", &editor.text);
     place = hcl_find(&editor.document, path);
-    if (labels) { /* the names of the value are labels */
-        hcl_editor_close(&editor);
-        return;
-    }
     if (place.outcome != HCL_FOUND || !hcl_equal(&editor.document, place.value, value.document, value.node))
         finding(trial, "the value is not what was set", &editor.text);
     open_trial(trial, &again, buffer_text(&editor.text), editor.text.length);
