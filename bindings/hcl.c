@@ -435,8 +435,10 @@ static const struct binding_function functions[] = {
      "assert(found[2].path == 'client.host_volume[\"b\"]')"},
     {"literal", literal, "hcl.literal(TEXT) -> value",
      "A text for hcl.set and file.hcl in which nothing is a template: \"${\" and \"%{\" are written so that "
-     "HCL1 and HCL2 "
-     "read them as they are.",
+     "HCL1, "
+     "HCL2 and the JSON of agents are read as they are. (A job in JSON is another matter: Nomad takes \"${\" "
+     "there for a "
+     "template however it is escaped.)",
      "assert(hcl.set(\"\", \"a\", hcl.literal(\"${x\")) == 'a = \"\\\\u0024{x\"\\n')"},
     {"expression", expression, "hcl.expression(SOURCE) -> value",
      "An expression of HCL2, written as it is: a reference, a call, a condition. Raises \"usage\" where it "
