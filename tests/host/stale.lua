@@ -167,6 +167,11 @@ tap.test("--check finds exactly it, and changes nothing", function()
   tap.equal(done.hosts, { "c1" })
   tap.match(done.text, "at " .. c1.address .. ", but its Nomad is at " .. MOVED)
   tap.ok(find(registered(), "c1 " .. c1.address), "it is still there")
+  -- agent:read, node:read and service:write are enough
+  tap.equal(run({ "--check", token = "nomad" }).changes, { url(old) })
+  local blind = run { "--check", token = "agent" }
+  tap.equal({ blind.code, blind.changes }, { 1, {} }, blind.said)
+  tap.match(blind.failure, "node c1 could not be looked at: [^\n]*403")
 end)
 
 tap.test("asked on the wrong host: the error names the right one", function()

@@ -82,8 +82,9 @@ tap.test("parameters: unknown, of a wrong type, missing, given twice", function(
     { { patience = "soon" }, "patience", '"soon" is no duration', "90s" },
     { { follow = "maybe" }, "follow", '"maybe" is no boolean', "true or false" },
     { { consul_dns = '["127.0.0.1"' }, "consul_dns", "list" },
-    { { consul_hcl = false }, "missing: consul_hcl %(path%)", "what to do: add %-%-set consul_hcl=" },
-    { { consul_hcl = false, nomad_hcl = false }, "consul_hcl %(path%), nomad_hcl %(path%)" },
+    { { consul_hcl = false }, "consul_hcl is missing", "what to do: give %-%-set consul_hcl=" },
+    { { consul_hcl = false, nomad_hcl = false }, "which configuration%?", "%-%-set config_from=HOST" },
+    { { config_from = "c1" }, "config_from and consul_hcl are both given" },
   }
   for _, case in ipairs(cases) do is_refused(h, joins_with(case[1]), { 64, table.unpack(case, 2) }) end
   is_refused(h, function() return h:join { flags = { "--set", "data_dir=/a", "--set", "data_dir=/b" } } end,
