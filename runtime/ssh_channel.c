@@ -58,7 +58,7 @@ static struct ssh_channel *channel_new(struct ssh_opening *opening, LIBSSH2_CHAN
     channel->next = session->channels;
     session->channels = channel;
     session->execs += channel->is_exec;
-    session->runtime->counts.round_trips += opening->address || !opening->events; /* the tap is nobody's */
+    session->runtime->counts.round_trips += opening->address != NULL;
     ssh_session_hold(session);
     return channel;
 }
@@ -291,6 +291,7 @@ struct ssh_channel *ssh_channel_run(struct ssh_session *session, const char *com
 {
     ssh_session_hold(session);
     struct ssh_channel *channel = open_in_turn(session, urgent, until, failure);
+    session->runtime->counts.round_trips += channel && !urgent; /* a look at a slow command is nobody's */
     while (channel) {
         int code =
             libssh2_channel_process_startup(channel->libssh2, "exec", 4, command, (unsigned)strlen(command));

@@ -738,6 +738,7 @@ for unit do case $unit in *.service) printf '%sId=%s\nLoadState=loaded\nActiveSt
       { 2, "h.systemd.running{'x', 'y', 'z', fresh = {'/usr/bin/env', '/usr/bin/head', '/usr/bin/stat', p 'none'}}" },
       { 1, "h.systemd.enabled{'x', 'y', 'z'}" },
       { 1, "local _ = h.os.codename, h.os.arch, h.cpus, h.memory" },
+      { 1, "h.run{'sleep', '1.5', reads = true}" }, -- silent for so long that it is looked after
     } do
       tap.equal(trips(case[2]) - base, case[1], transport .. " " .. case[2])
     end
