@@ -11,13 +11,18 @@ readable() {
   if [ -d "$1" ]; then set -- "$1" -x; else set -- "$1" -r; fi
   if [ -n "$user" ] && [ "$(id -u)" = 0 ]; then runuser -u "$user" -- test "$2" "$1"; else test "$2" "$1"; fi
 }
-certificate() {
-  if ! end=$(openssl x509 -enddate -noout -in "$1" 2>/dev/null); then echo "no certificate$tab$1"; return; fi
-  if ! openssl x509 -checkend 0 -noout -in "$1" >/dev/null; then echo "expired$tab$1$tab${end#*=}"
-  elif ! openssl x509 -checkend 1209600 -noout -in "$1" >/dev/null; then echo "expires$tab$1$tab${end#*=}"; fi
+certificate() { # two programs a certificate that is well: each start of openssl is what takes the time
+  said=$(openssl x509 -noout -enddate -pubkey -checkend 1209600 -in "$1" 2>/dev/null)
+  lasts=$?
+  case $said in *notAfter=*) ;; *) echo "no certificate$tab$1"; return ;; esac
+  if [ $lasts != 0 ]; then
+    end=$(echo "${said#*notAfter=}" | head -n 1)
+    if openssl x509 -checkend 0 -noout -in "$1" >/dev/null; then echo "expires$tab$1$tab$end"
+    else echo "expired$tab$1$tab$end"; fi
+  fi
   [ -n "$2" ] && [ -e "$2" ] || return 0
-  if ! public=$(openssl pkey -pubout -in "$2" -passin pass: 2>/dev/null); then echo "no key$tab$2"
-  elif [ "$public" != "$(openssl x509 -pubkey -noout -in "$1")" ]; then echo "mismatch$tab$1$tab$2"; fi
+  if ! public=$(openssl pkey -pubout -in "$2" -passin pass: 2>/dev/null); then echo "no key$tab$2"; return; fi
+  case $said in *"$public"*) ;; *) echo "mismatch$tab$1$tab$2" ;; esac
 }
 while IFS=$tab read -r kind path key; do
   if ! [ -e "$path" ]; then echo "missing$tab$path"; continue; fi
