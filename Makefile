@@ -81,7 +81,7 @@ BUILD_DEPS := gcc libc6-dev make pkg-config liblua5.4-dev libcurl4-openssl-dev l
 TEST_DEPS  := iproute2 openssh-client openssh-server sudo libcmocka-dev python3 openssl strace valgrind expect util-linux procps pass \
               clang libclang-rt-dev
 LINT_DEPS  := clang clang-format lua-check shellcheck
-BENCH_DEPS := openssh-client openssh-server clustershell curl time
+BENCH_DEPS := openssh-client openssh-server clustershell openssl curl time
 
 deps:
 	@tests/deps $(BUILD_DEPS) $(TEST_DEPS)

@@ -110,12 +110,19 @@ bench_sessions() {
 
 # Each run's own way in counts too.
 bench_trips() {
-    local files="$scratch/wide/many" packages
+    local files="$scratch/wide/many" packages look number
     mkdir -p "$files" && touch "$files"/{1..30}
     packages=$(dpkg-query -W -f '${db:Status-Status} ${Package}\n' | sed -n 's/^installed \(.*\)/"\1"/p' | head -n 30)
     compare_trips "30 files found" "assert(#file.glob '$files/1' == 1)" "assert(#file.glob '$files/*' == 30)" chunk_on h001
     compare_trips "30 packages" "apt.installed { ${packages%%$'\n'*} }" "apt.installed { ${packages//$'\n'/, } }" \
         chunk_on h001
+    openssl req -x509 -newkey ed25519 -nodes -subj /CN=bench -days 100 -keyout "$files/key" -out "$files/pem" 2>/dev/null ||
+        skipped+=("round trips, 30 certificates: openssl makes none")
+    [ -s "$files/pem" ] || return
+    for number in {1..30}; do cp "$files/pem" "$files/$number"; done
+    look="local files = {} for i = 1, %d do files[i] = { kind = 'certificate', path = '$files/' .. i, key = '$files/key' } end
+        dofile('scripts/lib/certificates.lua').check(files)"
+    compare_trips "30 certificates" "${look/'%d'/1}" "${look/'%d'/30}" chunk_on h001
 }
 
 # await PROCESS COMMAND...: until the command succeeds, as long as the process that makes it so runs.
