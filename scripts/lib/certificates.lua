@@ -3,6 +3,10 @@
 
 local certificates = {}
 
+local function is_below(path, folder)
+  return folder ~= nil and path:sub(1, #folder + 1) == folder .. "/"
+end
+
 -- Lines "KIND<tab>PATH<tab>KEY" come in, "PROBLEM<tab>PATH<tab>MORE" go out. As root the user's own rights are tried.
 local LOOK = [[
 user=$1
@@ -26,7 +30,7 @@ certificate() { # two programs a certificate that is well: each start of openssl
 }
 while IFS=$tab read -r kind path key; do
   if ! [ -e "$path" ]; then echo "missing$tab$path"; continue; fi
-  readable "$path" || echo "unreadable$tab$path$tab$user"
+  case $kind in *+) kind=${kind%+} ;; *) readable "$path" || echo "unreadable$tab$path$tab$user" ;; esac
   case $kind in ca|certificate)
     if command -v openssl >/dev/null; then certificate "$path" "$key"; else echo "unchecked$tab$path"; fi ;;
   esac
@@ -46,11 +50,15 @@ local REMARKS = {
 }
 
 -- Looks at the files (agent_config's list) in one go. `user` must be able to read them, where that user exists; nil: who runs.
--- Raises "invalid" with all that is wrong; what is only to be known is warned of.
-function certificates.check(files, user)
+-- Not so what is below `folder`: access to that will be given. Raises "invalid" with all that is wrong; what is only to be
+-- known is warned of.
+function certificates.check(files, user, folder)
   if #files == 0 then return end
   local lines, wrong = {}, {}
-  for _, file in ipairs(files) do lines[#lines + 1] = table.concat({ file.kind, file.path, file.key or "" }, "\t") end
+  for _, file in ipairs(files) do
+    local kind = file.kind .. (is_below(file.path, folder) and "+" or "")
+    lines[#lines + 1] = table.concat({ kind, file.path, file.key or "" }, "\t")
+  end
   if user and not host.users[user] then user = nil end -- its package is not installed yet
   local said = host.run { "sh", "-c", LOOK, "sh", user or "", stdin = table.concat(lines, "\n") .. "\n", reads = true,
     timeout = "60s" }.stdout
@@ -67,14 +75,16 @@ function certificates.check(files, user)
     hint = "put right files there, or say where they are: --set cert_dir_from=OLD --set cert_dir=NEW; nothing was changed" }
 end
 
--- Which of the users may not read which of the files: {user=, path=, rights= "r" or "x"}; also the folders on the way.
+-- Which of the users may not read which of the files: {user=, path=, rights= "r" or "x"}; also the folders on the way. A user
+-- that a package is still to bring may what nobody may.
 local ACCESS = [[
 while IFS= read -r path; do
   for user do
-    at=$path
+    at=$path as=$user
+    id "$user" >/dev/null 2>&1 || as=nobody
     while [ "$at" != / ] && [ -n "$at" ]; do
       if [ -d "$at" ]; then right=x; else right=r; fi
-      runuser -u "$user" -- test "-$right" "$at" || printf '%s\t%s\t%s\n' "$user" "$right" "$at"
+      runuser -u "$as" -- test "-$right" "$at" || printf '%s\t%s\t%s\n' "$user" "$right" "$at"
       at=$(dirname "$at")
       case $at in "$LIMIT"|"$LIMIT"/*) ;; *) break ;; esac
     done
@@ -85,7 +95,7 @@ done | sort -u]]
 function certificates.lacking(files, users, folder)
   local lines, lacking = {}, {}
   for _, file in ipairs(files) do
-    if file.path:sub(1, #folder + 1) == folder .. "/" then lines[#lines + 1] = file.path end
+    if is_below(file.path, folder) then lines[#lines + 1] = file.path end
   end
   if #lines == 0 or #users == 0 then return lacking end
   local command = { "sh", "-c", ACCESS, "sh", stdin = table.concat(lines, "\n") .. "\n", reads = true, timeout = "60s",

@@ -2,7 +2,10 @@
 -- DNS, services, and the proof that the cluster sees it. A second run changes nothing; after an interruption
 -- the next run goes on with what is missing.
 
+local agent_config = require "agent_config"
 local agents = require "agents"
+local certificates = require "certificates"
+local machine = require "machine"
 
 local CONSUL_CONFIG = "/etc/consul.d/consul.hcl"
 local NOMAD_CONFIG = "/etc/nomad.d/nomad.hcl"
@@ -20,6 +23,10 @@ local function validate(p)
   if not p.config_from and not (p.consul_hcl and p.nomad_hcl) then
     error { message = given and (p.consul_hcl and "nomad_hcl" or "consul_hcl") .. " is missing" or "which configuration?",
             hint = "give --set consul_hcl=FILE --set nomad_hcl=FILE, or --set config_from=HOST, a member of the cluster" }
+  end
+  if p.cert_dir_from and not p.cert_dir then
+    error { message = "cert_dir_from is given, but not cert_dir",
+            hint = "say where the certificates are on this host: --set cert_dir=FOLDER" }
   end
 end
 
@@ -50,50 +57,47 @@ local function read_origin(p, product)
   return text, shown
 end
 
--- What must not be there of another host: its addresses. They are names here and in blocks; what is computed at the start
--- ({{ GetInterfaceIP "eth0" }}), any address and loopback hold on every host.
-local ADDRESSES = { "advertise_addr", "advertise_addr_wan", "bind_addr", "serf_lan", "serf_wan" }
+-- ---- what becomes of it ----
 
-local function is_of_every_host(address)
-  return address:find("{{", 1, true) or address == "0.0.0.0" or address == "::" or address == "[::]" or address == "::1"
-    or address:find "^127%." or address == "localhost" or address == ""
-end
-
-local function host_part(address)
-  return address:match "^%[(.-)%]" or address:match "^([^:]+):%d+$" or address
-end
-
--- Raises where the text has an address of another host. Every line that sets one counts, those of blocks too.
-local function check_addresses(p, product, text, shown)
-  local names, inside = {}, false
-  for _, name in ipairs(ADDRESSES) do names[name] = true end
-  local number = 0
-  for line in (text .. "\n"):gmatch "(.-)\r?\n" do
-    number = number + 1
-    local code = line:gsub("^%s*#.*", ""):gsub("^%s*//.*", "")
-    if code:find "^%s*advertise%s*{" then inside = product == "nomad" end
-    for name, value in code:gmatch '([%w_]+)%s*=%s*"([^"]*)"' do
-      if (names[name] or inside and (name == "http" or name == "rpc" or name == "serf")) and not is_of_every_host(value)
-        and host_part(value) ~= p.address then
-        error { message = ("%s: line %d: %s = \"%s\", but this host is %s"):format(shown, number, name, value, p.address),
-                hint = ("copy the file, write %s there, and give it as %s_hcl=; or let every host find its own: " ..
-                  '%s = "{{ GetPrivateIP }}"'):format(p.address, product, name) }
-      end
-    end
-    if code:find "}" and not code:find("{{", 1, true) then inside = false end
+-- Half of the machine where that is wanted; and what the file keeps back must be there.
+local function adapt_reserved(p, config, shown)
+  local half = p.reserve == "half" or p.reserve == "auto" and host.name:find "^alissandra"
+  if not half and config:get "client.reserved" == nil then return end
+  local resources = machine.resources(p.data_dir)
+  if half then config:reserve_half(resources, file.read(NOMAD_CONFIG)) end
+  local missing = config:reserves_too_much(resources)
+  if missing then
+    error { message = ("%s: client.reserved.%s is %d, but this machine has %d"):format(shown, table.unpack(missing)),
+            hint = "write less there, or let it be half of this machine: --set reserve=half" }
   end
 end
 
--- Everything that can be known to be wrong is looked at before anything is changed.
-local function check_configuration(p, product)
+-- The text fit for this host; `used` gets the markers of secrets that it has.
+local function adapt(p, product, used)
   local text, shown = read_origin(p, product)
-  if p.config_from then check_addresses(p, product, text, shown) end
-  local folder = text:match '\n%s*data_dir%s*=%s*"([^"\n]*)"' or text:match '^%s*data_dir%s*=%s*"([^"\n]*)"'
-  local wanted = p.data_dir .. "/" .. product
-  if folder ~= wanted then
-    error { message = ("%s: data_dir is %s, but this run makes %s"):format(shown, folder or "not set", wanted),
-            hint = ('write data_dir = "%s" there, or give another --set data_dir='):format(wanted) }
+  local config = agent_config.open(text, product, shown)
+  config:take_role(p.data_dir .. "/" .. product)
+  config:take_address(p.address)
+  if p.cert_dir_from then config:move(p.cert_dir_from, p.cert_dir) end
+  certificates.check(config:files(), product == "consul" and "consul" or nil, p.cert_dir)
+  if product == "nomad" then adapt_reserved(p, config, shown) end
+  for _, note in ipairs(config.notes) do log(note) end
+  config.files_named = config:files()
+  config:fill(p.secrets, used)
+  return config
+end
+
+-- Both, before anything is changed: {consul=, nomad=}.
+local function adapt_configuration(p)
+  local used = {}
+  local configs = { consul = adapt(p, "consul", used), nomad = adapt(p, "nomad", used) }
+  for marker in pairs(p.secrets) do
+    if not used[marker] then
+      error { message = ("secrets: the marker %s is in neither of the two files"):format(marker),
+              hint = "write it where the secret belongs, inside of a text: encrypt = \"" .. marker .. "\"" }
+    end
   end
+  return configs
 end
 
 local function check_input(p)
@@ -112,7 +116,7 @@ local function check_input(p)
               hint = "give ADDRESS or ADDRESS#PORT, as in --set consul_dns=10.0.0.1,10.0.0.2#8600" }
     end
   end
-  for _, product in ipairs { "consul", "nomad" } do check_configuration(p, product) end
+  return adapt_configuration(p)
 end
 
 -- ---- the steps ----
@@ -176,21 +180,44 @@ local function nomad_checker()
   return checker
 end
 
--- From the operator's machine, or from the other host.
-local function place(p, product, options)
-  local there, path = origin(p, product)
-  options.source = path
-  if not p.config_from then return file.present(options) end
-  options.from = there
-  return file.copied(options)
+-- Consul may read its certificates, and who builds those of Nomad too: by access lists of their own and nothing more. Nomad
+-- runs as root.
+local function give_access(p, configs)
+  local readers = {}
+  for _, name in ipairs(p.cert_readers) do
+    if host.users[name] then readers[#readers + 1] = name end
+  end
+  local lacking = certificates.lacking(configs.nomad.files_named, readers, p.cert_dir)
+  readers[#readers + 1] = "consul"
+  for _, lack in ipairs(certificates.lacking(configs.consul.files_named, readers, p.cert_dir)) do
+    local known
+    for _, other in ipairs(lacking) do known = known or (other.user == lack.user and other.path == lack.path) end
+    if not known then lacking[#lacking + 1] = lack end
+  end
+  if #lacking == 0 then return end
+  apt.installed { "acl" }
+  for _, lack in ipairs(lacking) do
+    host.run { "setfacl", "-m", ("u:%s:%s"):format(lack.user, lack.rights), lack.path }
+  end
+end
+
+-- The file, or why the program would not start with it: then what was there stays.
+local function place(config, path, group, checker)
+  local placed, problem = pcall(file.present, { path, content = config.text, owner = "root", group = group, mode = "0640",
+    validate = checker })
+  if placed then return end
+  if problem.kind == "invalid" then
+    problem.hint = ("%s is left as it was; correct %s"):format(path, config.where)
+  end
+  error(problem, 0)
 end
 
 -- The files stand where the packages put their defaults (a one-node server, for Nomad), which so do not survive.
-local function place_configuration(p)
+local function place_configuration(p, configs)
   stop_if_data_moves(p)
-  place(p, "consul", { CONSUL_CONFIG, owner = "root", group = "consul", mode = "0640",
-    validate = { "consul", "validate", "-config-format=hcl", "%s" } })
-  place(p, "nomad", { NOMAD_CONFIG, owner = "root", group = "root", mode = "0640", validate = nomad_checker() })
+  if p.cert_dir then give_access(p, configs) end
+  place(configs.consul, CONSUL_CONFIG, "consul", { "consul", "validate", "-config-format=hcl", "%s" })
+  place(configs.nomad, NOMAD_CONFIG, "root", nomad_checker())
   warn_of_others(CONSUL_CONFIG)
   warn_of_others(NOMAD_CONFIG)
 end
@@ -270,11 +297,19 @@ end
 return {
   about = "join this machine to a Nomad and Consul cluster",
   params = {
-    { "consul_hcl", "path", about = "Consul's configuration, ready for this host: a file on the operator's machine" },
-    { "nomad_hcl", "path", about = "Nomad's configuration, ready for this host: likewise" },
+    { "consul_hcl", "path", about = "Consul's configuration: a file on the operator's machine" },
+    { "nomad_hcl", "path", about = "Nomad's configuration: likewise" },
     { "config_from", "host", about = "or a member of the cluster, whose /etc/consul.d and /etc/nomad.d have both" },
     { "address", "ip", default = function() return host.address end,
       about = "the address of this host in the cluster; default: that of the default route" },
+    { "secrets", "map(secret)", default = {}, about = "what stands in the files for a secret, and where it is: " ..
+      "--set secrets.@TOKEN@=pass:ops/token" },
+    { "cert_dir_from", "path", about = "the folder of certificates and keys that the files name" },
+    { "cert_dir", "path", about = "the one in which they are on this host" },
+    { "cert_readers", "list(string)", default = { "mesosci", "mesosdaq" },
+      about = "users who may read what is in cert_dir, where they exist" },
+    { "reserve", "enum(auto,none,half)", default = "auto",
+      about = "keep half of the machine from Nomad's tasks; auto: on hosts named alissandra*" },
     { "data_dir", "path", default = "/build", about = "where the folders consul/ and nomad/ are made" },
     { "consul_dns", "list(string)", default = { "137.138.62.94" },
       about = "servers that dnsmasq asks for .consul names; ADDRESS or ADDRESS#PORT" },
@@ -294,11 +329,12 @@ return {
   },
   validate = validate,
   run = function(p)
-    step("input", function() check_input(p) end)
+    local configs
+    step("input", function() configs = check_input(p) end)
     step("package repository", function() add_repository(p) end)
     step("packages", function() install_packages(p) end)
     step("folders", function() make_folders(p) end)
-    step("configuration", function() place_configuration(p) end)
+    step("configuration", function() place_configuration(p, configs) end)
     step("DNS", function() forward_dns(p) end)
     step("services", function() start_services() end)
     step("proof", function() prove(p) end)

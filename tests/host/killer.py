@@ -8,23 +8,27 @@ away). The point is one of
     event, count, kind, target     the count-th line of a run's journal with that event; kind, target: parts of its own
     dpkg, package                  dpkg has noted that state for that package: "half-installed", "unpacked", ...
     seconds                        that long after the start
+    state                          where the journals are, if not in /var/lib
 each followed by `delay` seconds. again: a second signal so many seconds after the first. Prints one JSON object: fired
 (the line or text that it waited for, if it came), code or signal, stdout, stderr, seconds from the signal to the end.
 """
 import glob, json, os, signal, subprocess, sys, tempfile, time
 
-JOURNALS = "/var/lib/moonbook/runs/*/journal.jsonl"
 PATIENCE = 120  # for a command that never ends
 
 
 def journal_point(point, known):
-    for path in set(glob.glob(JOURNALS)) - known:
+    for path in set(glob.glob(journals(point))) - known:
         with open(path, encoding="utf-8", errors="replace") as journal:
             lines = journal.read().split("\n")[:-1]
         matching = [line for line in lines if matches(json.loads(line), point)]
         if len(matching) >= point.get("count", 1):
             return json.loads(matching[-1])
     return None
+
+
+def journals(point):
+    return point.get("state", "/var/lib") + "/moonbook/runs/*/journal.jsonl"
 
 
 def matches(line, point):
@@ -89,7 +93,7 @@ def strike(top, whom, number):
 def main():
     point, command = json.loads(sys.argv[1]), sys.argv[2:]
     number = getattr(signal, "SIG" + point.get("signal", "KILL"))
-    known, fired = set(glob.glob(JOURNALS)), None
+    known, fired = set(glob.glob(journals(point))), None
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         started = time.monotonic()
         child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=err, start_new_session=True)
