@@ -274,7 +274,7 @@ static bool parse_members(struct hcl_parser *parser, uint32_t container, enum su
         } else if (c != '\0' && c != '}' && c != '\n' && c != '\r') {
             /* HCL1 takes `a = 1 b = 2`. */
             char before = scan->text[scan->at - 1];
-            if ((before != ' ' && before != '\t' && before != '}' && before != '/') ||
+            if ((before != ' ' && before != '\t' && before != '\r' && before != '}' && before != '/') ||
                 (c != '"' && !is_name_byte(c)))
                 return hcl_wrong(scan, scan->at, "the end of the line");
         }
