@@ -38,7 +38,7 @@ local READERS = {
   dpkg = { "^%-%-print%-architecture$", "^%-%-compare%-versions " }, ["dpkg-query"] = { "^%-W ", "^%-s ", "^%-S " },
   ["apt-cache"] = { "^policy ", "^madison ", "^show " }, ["apt-config"] = { "^dump", "^shell " },
   ["apt-get"] = { "^indextargets" }, getent = { "^%-%- passwd ", "^%-%- group " }, grep = { "" }, cat = { "" },
-  stat = { "" }, ls = { "" }, test = { "" }, readlink = { "" }, diff = { "^%-u " }, date = { "^%+%S+$" },
+  stat = { "" }, nproc = { "" }, ls = { "" }, test = { "" }, readlink = { "" }, diff = { "^%-u " }, date = { "^%+%S+$" },
   systemctl = { "^show ", "^is%-active ", "^is%-enabled ", "^cat " }, dnsmasq = { "^%-%-test %-%-conf%-file=%-$" },
   consul = { "^validate " }, nomad = { "^config validate " },
 }
