@@ -174,7 +174,7 @@ tap.test("configuration files that are missing, or cannot be right", function()
   unchanged_but_history(h, joins_with { nomad_hcl = "/root/lab" }, { 1, "w1", 'step "input"', "/root/lab", "what to do: " })
   h:write("/root/lab/broken.hcl", 'data_dir = "/build/nomad"\nclient { enabled = \n')
   unchanged_but_history(h, joins_with { nomad_hcl = "/root/lab/broken.hcl" },
-    { 1, "w1", 'step "input"', "/root/lab/broken.hcl: line 2, column", "client { enabled = ", "%^", "what to do: " })
+    { 1, "w1", 'step "input"', "/root/lab/broken.hcl: line 2, column", "client { enabled = ", "%^", "what to do: ", lines = 4 })
 end)
 
 tap.test("somebody who is not root", function()
@@ -358,7 +358,12 @@ tap.test("--timeout: the change under way is finished, the error says what to do
 end)
 
 tap.test("Consul does not answer, or does not show the host: the proof says what it last saw", function()
-  is_error(h:join { set = { address = "10.213.77.77", patience = "1s" } },
+  for _, product in ipairs { "consul", "nomad" } do -- agents that find out their address by themselves
+    local text = h:read("/root/lab/" .. product .. ".hcl"):gsub('(%w*_addr%s*=%s*)"10[^"]*"', '%1"{{ GetPrivateIP }}"')
+    h:write("/root/lab/own-" .. product .. ".hcl", text)
+  end
+  is_error(h:join { set = { address = "10.213.77.77", patience = "1s", consul_hcl = "/root/lab/own-consul.hcl",
+    nomad_hcl = "/root/lab/own-nomad.hcl" } },
     { 1, "w1", 'step "proof"', "nomad%-client", "10.213.77.77", "last seen: .*, not at 10.213.77.77", "what to do: " })
   h:write("/root/lab/silent.hcl", h:read "/root/lab/consul.hcl" .. "ports { http = 8555 }\n")
   is_error(h:join { set = { consul_hcl = "/root/lab/silent.hcl", patience = "1s" } },
