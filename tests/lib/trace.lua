@@ -34,7 +34,7 @@ for name in ([[mount umount2 pivot_root swapon swapoff sethostname settimeofday 
 
 -- Programs that only read when they have these arguments; env and sh show in the programs that they start.
 local READERS = {
-  moonbook = { "" }, nproc = { "" }, env = { "" }, sh = { "^%-c " }, uname = { "^%-m$" }, ip = { "^%-[46] route get " }, id = { "" },
+  moonbook = { "" }, env = { "" }, sh = { "^%-c " }, uname = { "^%-m$" }, ip = { "^%-[46] route get " }, id = { "" },
   dpkg = { "^%-%-print%-architecture$", "^%-%-compare%-versions " }, ["dpkg-query"] = { "^%-W ", "^%-s ", "^%-S " },
   ["apt-cache"] = { "^policy ", "^madison ", "^show " }, ["apt-config"] = { "^dump", "^shell " },
   ["apt-get"] = { "^indextargets" }, getent = { "^%-%- passwd ", "^%-%- group " }, grep = { "" }, cat = { "" },
