@@ -144,6 +144,15 @@ tap.test("half of the machine is reserved", function()
   tap.ok(reserved.cpu > 0 and reserved.disk > 0)
 end)
 
+tap.test("a host named alissandra reserves half by itself, another one does not", function()
+  local function predicted() return lab.changes(join({ reserve = false }, { check = true }).events) end
+  tap.equal(predicted(), { "file.present " .. NOMAD, "systemd.running nomad.service" })
+  bare:sh "hostname alissandra07"
+  local alissandra = predicted()
+  bare:sh "hostname c1"
+  tap.equal(alissandra, {})
+end)
+
 tap.test("the CI's user may read what the files name, by access lists; others may not", function()
   tap.equal(bare:sh("runuser -u mesosci -- cat " .. NEW .. "/host.key >/dev/null && echo may"), "may")
   tap.match(bare:sh("runuser -u nobody -- cat " .. NEW .. "/host.key 2>&1 || true"), "Permission denied")
