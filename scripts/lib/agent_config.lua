@@ -25,42 +25,47 @@ local function sorted_keys(value)
   return keys
 end
 
--- Calls visit(path, text, name) for every text in the value; `name` is that of the setting, also for what is in its list.
--- What stands below a name in `without` is left out.
-local function each_text(value, visit, without, path, name)
-  if type(value) == "string" then return visit(path, value, name) end
+-- Calls visit(path, text, names) for every text in the value. `names` are those on the path, as in "advertise.http": whether
+-- the block is there once, several times or in a list makes no difference. What stands below a name in `without` is left out.
+local function each_text(value, visit, without, path, names)
+  if type(value) == "string" then return visit(path, value, names) end
   if type(value) ~= "table" then return end
   for _, key in ipairs(sorted_keys(value)) do
     if not (without and without[key]) then
-      each_text(value[key], visit, without, path and path .. step_of(key) or key, type(key) == "string" and key or name)
+      local named = type(key) ~= "string" and names or names and names .. "." .. key or key
+      each_text(value[key], visit, without, (path or "") .. step_of(key), named)
     end
   end
+end
+
+-- What cannot be read or edited is told with the name of the file it is in.
+local function told(where, fn, ...)
+  local done, answer = pcall(fn, ...)
+  if done then return answer end
+  if type(answer) == "table" and answer.message then
+    answer.message = where .. ": " .. answer.message
+    answer.hint = answer.hint or "mend it there; nothing was changed"
+  end
+  error(answer, 0)
 end
 
 -- Opens the text of an agent's configuration: `product` is "consul" or "nomad", `where` says in errors whose it is.
 function agent_config.open(text, product, where)
-  local read, problem = pcall(hcl.get, text)
-  if not read then
-    if type(problem) == "table" then
-      problem.message = where .. ": " .. problem.message
-      problem.hint = problem.hint or "mend it there; nothing was changed"
-    end
-    error(problem, 0)
-  end
+  told(where, hcl.get, text)
   return setmetatable({ text = text, product = product, where = where, notes = {} }, { __index = methods })
 end
 
 function methods:get(path)
-  return hcl.get(self.text, path)
+  return told(self.where, hcl.get, self.text, path)
 end
 
 function methods:set(path, value)
-  self.text = hcl.set(self.text, path, value)
+  self.text = told(self.where, hcl.set, self.text, path, value)
 end
 
 function methods:remove(path, why)
   if self:get(path) == nil then return end
-  self.text = hcl.remove(self.text, path)
+  self.text = told(self.where, hcl.remove, self.text, path)
   self:note("%s: %s is taken out: %s", self.where, path, why)
 end
 
@@ -77,7 +82,7 @@ end
 -- Lists of other machines: an address in them is not this host's, even if it was the other one's.
 local PEERS = {}
 for _, name in ipairs { "retry_join", "retry_join_wan", "start_join", "start_join_wan", "servers", "recursors", "server_join",
-  "primary_gateways", "join" } do PEERS[name] = true end
+  "primary_gateways", "join", "server_addresses" } do PEERS[name] = true end
 
 -- "10.0.0.5:4646" -> "10.0.0.5", ":4646"; "[::1]:80" -> "::1", ":80". nil for names and templates.
 local function split_address(text)
@@ -97,20 +102,29 @@ local function join_address(address, port)
   return (address:find ":" and "[" .. address .. "]" or address) .. port
 end
 
+-- The settings that say where the agent itself is.
 local OWN = {
-  consul = { "bind_addr", "advertise_addr", "advertise_addr_wan", "serf_lan", "serf_wan" },
-  nomad = { "bind_addr", "advertise.http", "advertise.rpc", "advertise.serf", "addresses.http", "addresses.rpc",
-    "addresses.serf" },
+  consul = { "^bind_addr$", "^client_addr$", "^advertise_addr", "^serf_[lw]an$", "^addresses%.[%w_]+$" },
+  nomad = { "^bind_addr$", "^advertise%.%a+$", "^addresses%.%a+$" },
 }
 
--- The host that the configuration is from is there under these addresses.
-local function own_addresses(self)
-  local own = {}
-  for _, path in ipairs(OWN[self.product]) do
-    local text = self:get(path)
-    local address = type(text) == "string" and split_address(text)
-    if is_own(address) then own[address] = path end
+local function is_own_setting(product, names)
+  for _, pattern in ipairs(OWN[product]) do
+    if names:find(pattern) then return true end
   end
+  return false
+end
+
+-- The host that the configuration is from is there under these addresses: a set, or more for the one given.
+function methods:own_addresses(own)
+  own = own or {}
+  self:each_text(function(_, text, names)
+    if not is_own_setting(self.product, names) then return end
+    for word in text:gmatch "%S+" do
+      local address = split_address(word)
+      if is_own(address) then own[address] = true end
+    end
+  end, PEERS)
   return own
 end
 
@@ -119,13 +133,30 @@ local function is_open(text)
   return text == nil or (type(text) == "string" and not text:find "{{" and not is_own(split_address(text)))
 end
 
--- The agent is this host's: wherever the other host's address stood as its own, this one stands.
-function methods:take_address(address)
-  local own, edits = own_addresses(self), {}
-  self:each_text(function(path, text)
-    local changed = text:gsub("%S+", function(word) -- Consul takes several, blanks between
-      local found, port = split_address(word)
-      return found and own[found] and join_address(address, port)
+-- What one word of a setting becomes; nil: it stays.
+local function replaced(self, word, names, own, address)
+  local found, port = split_address(word)
+  if found then return own[found] and join_address(address, port) end
+  if self.product ~= "nomad" then return end
+  -- Nomad may advertise a name: the other host's.
+  found, port = word:match "^(%a[%w.-]*)(:?%d*)$"
+  if found and found ~= "localhost" and names:find "^advertise%." then return join_address(address, port) end
+  -- Its Consul agent is the host's own; a Vault at such an address is everybody's.
+  local scheme, rest = word:match "^(https?://)([^/]+)$"
+  found, port = split_address(rest or "-")
+  if found and own[found] and names:find "^consul%." then
+    return scheme .. (port == "" and address:find ":" and "[" .. address .. "]" or join_address(address, port))
+  end
+end
+
+-- The agent is this host's: wherever the other host's address stood as its own, this one stands. `own`: the addresses that
+-- the host's other files say, too.
+function methods:take_address(address, own)
+  local edits = {}
+  own = self:own_addresses(own)
+  self:each_text(function(path, text, names)
+    local changed = text:find "{{" and text or text:gsub("%S+", function(word) -- both take several, blanks between
+      return replaced(self, word, names, own, address)
     end)
     if changed ~= text then edits[#edits + 1] = { path, changed } end
   end, PEERS)
@@ -142,20 +173,43 @@ end
 
 -- [[ what the host is in the cluster ]]
 
+-- Nomad takes a word for a boolean, too.
+local function is_true(value)
+  return value == true or value == 1 or value == "1" or type(value) == "string" and value:lower() == "true"
+end
+
 -- A client that keeps its data in that folder, whatever the other host was.
 function methods:take_role(data_dir)
   if self:get "data_dir" ~= data_dir then self:set("data_dir", data_dir) end
   local why = "this host joins as a client"
   if self.product == "consul" then
-    if self:get "server" == true then
-      self:remove("server", why)
+    if is_true(self:get "server") then self:remove("server", why) end
+    if not is_true(self:get "server") then
       self:remove("bootstrap_expect", why)
       self:remove("bootstrap", why)
     end
     return
   end
-  if self:get "server.enabled" == true then self:remove("server", why) end
-  if self:get "client.enabled" ~= true then self:set("client.enabled", true) end
+  if is_true(self:get "server.enabled") then self:remove("server", why) end
+  if not is_true(self:get "client.enabled") then self:set("client.enabled", true) end
+end
+
+local IDENTITY = {
+  consul = { "node_name", "node_id" },
+  nomad = { "name" },
+}
+
+-- "c2.example.org" and "C2" are one host.
+local function is_same_host(name, other)
+  return type(name) == "string" and name:match "^[^.]*":lower() == other:match "^[^.]*":lower()
+end
+
+-- Two agents of one name or id take each other's place in the cluster: an agent without goes by its host's name.
+function methods:take_name(host_name)
+  local name, id = table.unpack(IDENTITY[self.product])
+  if is_same_host(self:get(name), host_name) then return end
+  local why = "it is another host's; without it the agent goes by this host's own"
+  for _, setting in ipairs { name, id } do self:remove(setting, why) end
 end
 
 -- [[ paths ]]
@@ -177,9 +231,9 @@ local FILES = { ca_file = "ca", cert_file = "certificate", key_file = "key", ca_
 -- the certificate's key}.
 function methods:files()
   local files, by_place = {}, {}
-  self:each_text(function(path, text, name)
-    local kind = FILES[name]
-    if path:find '^client%["host_volume"%]' and name == "path" then kind = "volume" end
+  self:each_text(function(path, text, names)
+    local kind = FILES[names:match "[^.]*$"]
+    if names:find "^client%.host_volume%..*%.path$" then kind = "volume" end
     if not kind or text == "" then return end
     local file = { path = text, kind = kind, setting = path }
     files[#files + 1] = file
@@ -236,16 +290,16 @@ end
 function methods:reserve_half(machine, present)
   for _, name in ipairs { "cpu", "memory", "disk" } do
     local path, half = "client.reserved." .. name, machine[name] // 2
-    local now = present and hcl.get(present, path)
+    local _, now = pcall(hcl.get, present or "", path) -- what cannot be read is replaced anyway
     self:set(path, near(now, half) and now or half)
   end
 end
 
--- What the configuration keeps back, and the machine has not: the first as {name, wanted, there}.
+-- What the configuration keeps back, and the machine (as far as it is known) has not: the first as {name, wanted, there}.
 function methods:reserves_too_much(machine)
   for _, name in ipairs { "cpu", "memory", "disk" } do
     local wanted = self:get("client.reserved." .. name)
-    if type(wanted) == "number" and wanted > machine[name] then return { name, wanted, machine[name] } end
+    if tonumber(wanted) and machine[name] and tonumber(wanted) > machine[name] then return { name, wanted, machine[name] } end
   end
 end
 

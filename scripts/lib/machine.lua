@@ -1,4 +1,5 @@
--- What a machine has, in the units of Nomad's configuration: cpu in MHz over all cores, memory and disk in MB.
+-- What a machine has, in the units of Nomad's configuration: cpu in MHz over all cores, memory and disk in MB. Not every
+-- kernel tells the clock (that of an ARM machine may not): then there is no cpu.
 
 local machine = {}
 
@@ -14,11 +15,8 @@ echo "$(nproc) ${mhz:-0} $(sed -n 's/^MemTotal: *\([0-9]*\).*/\1/p' /proc/meminf
 function machine.resources(folder)
   local said = host.run { "sh", "-c", LOOK, "sh", folder, reads = true, timeout = "30s" }.stdout
   local cores, mhz, memory, disk = said:match "(%d+) (%d+) (%d+) (%d+)"
-  if not cores or mhz == "0" then
-    error { message = "what this machine has is not known: " .. said,
-      hint = "give reserve=none, and write client.reserved yourself" }
-  end
-  return { cpu = cores * mhz, memory = memory // 1024, disk = disk // 1024 }
+  if not cores then error { message = "what this machine has is not known: " .. said } end
+  return { cpu = mhz ~= "0" and cores * mhz or nil, memory = memory // 1024, disk = disk // 1024 }
 end
 
 return machine

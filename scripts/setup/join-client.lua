@@ -28,6 +28,9 @@ local function validate(p)
     error { message = "cert_dir_from is given, but not cert_dir",
             hint = "say where the certificates are on this host: --set cert_dir=FOLDER" }
   end
+  if p.secrets[""] then
+    error { message = "secrets: a marker is empty", hint = "write it as in --set secrets.@TOKEN@=pass:ops/token" }
+  end
 end
 
 -- The host and the path that a product's file is taken from.
@@ -64,33 +67,40 @@ local function adapt_reserved(p, config, shown)
   local half = p.reserve == "half" or p.reserve == "auto" and host.name:find "^alissandra"
   if not half and config:get "client.reserved" == nil then return end
   local resources = machine.resources(p.data_dir)
+  if half and not resources.cpu then
+    error { message = "the kernel does not tell the clock of this machine, so half of it is not known",
+            hint = "give --set reserve=none, and write client { reserved { cpu memory disk } } into " .. shown }
+  end
   if half then config:reserve_half(resources, file.read(NOMAD_CONFIG)) end
   local missing = config:reserves_too_much(resources)
   if missing then
-    error { message = ("%s: client.reserved.%s is %d, but this machine has %d"):format(shown, table.unpack(missing)),
+    error { message = ("%s: client.reserved.%s is %s, but this machine has %d"):format(shown, table.unpack(missing)),
             hint = "write less there, or let it be half of this machine: --set reserve=half" }
   end
 end
 
--- The text fit for this host; `used` gets the markers of secrets that it has.
-local function adapt(p, product, used)
-  local text, shown = read_origin(p, product)
-  local config = agent_config.open(text, product, shown)
+-- The text fit for this host; `own`: addresses of the other one; `used` gets the markers of secrets that it has.
+local function adapt(p, product, config, own, used)
   config:take_role(p.data_dir .. "/" .. product)
-  config:take_address(p.address)
+  config:take_name(host.name)
+  config:take_address(p.address, own)
   if p.cert_dir_from then config:move(p.cert_dir_from, p.cert_dir) end
   certificates.check(config:files(), product == "consul" and "consul" or nil, p.cert_dir)
-  if product == "nomad" then adapt_reserved(p, config, shown) end
+  if product == "nomad" then adapt_reserved(p, config, config.where) end
   for _, note in ipairs(config.notes) do log(note) end
   config.files_named = config:files()
   config:fill(p.secrets, used)
-  return config
 end
 
 -- Both, before anything is changed: {consul=, nomad=}.
 local function adapt_configuration(p)
-  local used = {}
-  local configs = { consul = adapt(p, "consul", used), nomad = adapt(p, "nomad", used) }
+  local configs, own, used = {}, {}, {}
+  for _, product in ipairs { "consul", "nomad" } do
+    local text, shown = read_origin(p, product)
+    configs[product] = agent_config.open(text, product, shown)
+    configs[product]:own_addresses(own)
+  end
+  for _, product in ipairs { "consul", "nomad" } do adapt(p, product, configs[product], own, used) end
   for marker in pairs(p.secrets) do
     if not used[marker] then
       error { message = ("secrets: the marker %s is in neither of the two files"):format(marker),

@@ -94,6 +94,48 @@ client { servers = ["10.0.0.5:4647"] }
   tap.equal(config.text, 'bind_addr = "10.0.0.7"\n')
 end)
 
+tap.test("whose address it is: also in lists of blocks, several words, the file of the other agent, URLs and names", function()
+  for before, after in pairs {
+    ['client_addr = "127.0.0.1 10.0.0.5"\nbind_addr = "{{ GetPrivateIP }}"\n'] =
+      'client_addr = "127.0.0.1 10.0.0.7"\nbind_addr = "{{ GetPrivateIP }}"\n',
+    ['advertise_addr_ipv4 = "10.0.0.5"\nadvertise_addr = "10.0.0.5"\nauto_config { server_addresses = ["10.0.0.5"] }\n'] =
+      'advertise_addr_ipv4 = "10.0.0.7"\nadvertise_addr = "10.0.0.7"\nauto_config { server_addresses = ["10.0.0.5"] }\n',
+  } do
+    local config = open(before, "consul")
+    config:take_address "10.0.0.7"
+    tap.equal(config.text, after)
+  end
+  for before, after in pairs {
+    ['{"advertise": [{"http": "10.0.0.5:4646"}], "client": [{"servers": ["10.0.0.5"]}]}'] =
+      '{"advertise": [{"http": "10.0.0.7:4646"}], "client": [{"servers": ["10.0.0.5"]}]}',
+    ['advertise { rpc = "c9.example.org:4647" }\naddresses { http = "127.0.0.1 10.0.0.5" }\n'] =
+      'advertise { rpc = "10.0.0.7:4647" }\naddresses { http = "127.0.0.1 10.0.0.7" }\n',
+    ['advertise { rpc = "{{ GetPrivateIP }}" }\n'] = 'advertise { rpc = "{{ GetPrivateIP }}" }\n',
+    ['bind_addr = "10.0.0.5"\nconsul { address = "https://10.0.0.5:8501" }\nvault { address = "https://10.0.0.5:8200" }\n'] =
+      'bind_addr = "10.0.0.7"\nconsul { address = "https://10.0.0.7:8501" }\nvault { address = "https://10.0.0.5:8200" }\n',
+  } do
+    local config = open(before, "nomad")
+    config:take_address "10.0.0.7"
+    tap.equal(config.text, after)
+  end
+  local config = open('advertise { http = "localhost" }\nconsul { address = "10.0.0.5:8500" }\n', "nomad")
+  config:take_address("10.0.0.7", open('bind_addr = "10.0.0.5"\n', "consul"):own_addresses())
+  tap.equal(config.text, 'advertise { http = "localhost" }\nconsul { address = "10.0.0.7:8500" }\n')
+end)
+
+tap.test("the name and id of the other host are not taken over; a name that is this host's stays", function()
+  local config = open('node_name = "c9" # by Puppet\nnode_id = "6a0f"\nserver_name = "a"\n', "consul")
+  config:take_name "c7"
+  tap.equal(config.text, 'server_name = "a"\n')
+  tap.match(config.notes[1], "^c9:/etc/x.hcl: node_name is taken out: it is another host's")
+  config = open('name = "c9.example.org"\nclient {\n  meta { name = "x" }\n}\n', "nomad")
+  config:take_name "c7"
+  tap.equal(config.text, 'client {\n  meta { name = "x" }\n}\n')
+  config = open('name = "c7.example.org"\n', "nomad")
+  config:take_name "C7"
+  tap.equal({ config.text, #config.notes }, { 'name = "c7.example.org"\n', 0 })
+end)
+
 -- [[ what it is in the cluster ]]
 
 tap.test("a server's configuration becomes a client's, and says so", function()
@@ -108,6 +150,9 @@ tap.test("a server's configuration becomes a client's, and says so", function()
   config = open(ready, "nomad")
   config:take_role "/build/nomad"
   tap.equal({ config.text, #config.notes }, { ready, 0 })
+  config = open('data_dir = "/build/nomad"\nserver { enabled = "true" }\nclient { enabled = "true" }\n', "nomad")
+  config:take_role "/build/nomad"
+  tap.equal(config.text, 'data_dir = "/build/nomad"\nclient { enabled = "true" }\n')
 end)
 
 -- [[ paths ]]
@@ -131,6 +176,7 @@ client {
   local kinds = {}
   for _, file in ipairs(config:files()) do kinds[#kinds + 1] = file.kind .. " " .. file.path .. " " .. (file.key or "") end
   table.sort(kinds)
+  tap.equal(#open('{"client": [{"host_volume": [{"a": [{"path": "/x"}]}]}]}', "nomad"):files(), 1)
   tap.equal(kinds, { "ca /etc/new/ca.pem ", "ca /etc/new/ca.pem ", "certificate /etc/new/host.pem /etc/new/host.key",
     "certificate /etc/new/sub/c.pem ", "folder /etc/new ", "key /etc/new/host.key ", "volume /etc/new/grid ",
     "volume /etc/older/x " })
@@ -181,7 +227,21 @@ tap.test("what the machine has is what the kernel says", function()
   tap.ok(has.cpu >= host.cpus * 500 and has.disk > 100, json.encode(has))
 end)
 
+tap.test("what is not known of the machine is not compared; a present file that cannot be read is no reason to stop", function()
+  local config = open("client {}\n", "nomad")
+  config:reserve_half({ cpu = 8000, memory = 16000, disk = 1000 }, "client { reserved {")
+  tap.equal(config:get "client.reserved.cpu", 4000)
+  tap.equal(config:reserves_too_much { memory = 16000, disk = 1000 }, nil)
+  config = open('client { reserved { memory = "9000" } }\n', "nomad")
+  tap.equal(config:reserves_too_much { memory = 8000, disk = 1000 }, { "memory", "9000", 8000 })
+end)
+
 -- [[ what cannot be read ]]
+
+tap.test("what is there twice is told with the name of the file", function()
+  local config = open("client { enabled = true }\nclient { node_class = \"a\" }\n", "nomad")
+  tap.match(tap.raises("usage", config.take_role, config, "/build/nomad"), "c9:/etc/x.hcl: client is there 2 times")
+end)
 
 tap.test("a file with an error in it: which host, which line, and a caret", function()
   local err = tap.raises("invalid", open, 'a = 1\nb = "x\n', "nomad")
