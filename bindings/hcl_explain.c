@@ -38,10 +38,21 @@ static void name_what_is_there(const char *text, size_t length, size_t at, char 
         snprintf(out, size, "there is '%.*s'", (int)step, text + at);
 }
 
+/* A text in a list: the name that says what it is stands lines above. */
+static bool is_nameless(const char *line, size_t length)
+{
+    while (length > 0 && isspace((unsigned char)*line))
+        line++, length--;
+    return length > 0 && *line == '"' && memchr(line, '=', length) == NULL &&
+           memchr(line, ':', length) == NULL;
+}
+
 /* Does the line look as if it gave something away? */
 static bool looks_secret(const char *line, size_t length)
 {
     static const char *const words[] = {"token", "secret", "passw", "encrypt", "key", "credential", NULL};
+    if (is_nameless(line, length))
+        return true;
     for (size_t i = 0; i < length; i++)
         for (size_t j = 0; words[j] != NULL; j++)
             if (length - i >= strlen(words[j]) && strncasecmp(line + i, words[j], strlen(words[j])) == 0)
@@ -49,15 +60,24 @@ static bool looks_secret(const char *line, size_t length)
     return false;
 }
 
-/* Stars for whatever follows the first "=", ":" or quote of such a line, but signs of the syntax. */
-static void mask(char *line)
+/* Stars for whatever follows the first "=", ":" or quote of such a line, but signs of the syntax. `behind`: that sign
+ * stands in what is cut off before. */
+static void mask(char *line, bool behind)
 {
-    bool behind = false;
     for (; *line != '\0'; line++) {
         if (behind && !isspace((unsigned char)*line) && strchr("\"{}[],=:", *line) == NULL)
             *line = '*';
         behind = behind || *line == '=' || *line == ':' || *line == '"';
     }
+}
+
+/* Does a value begin in there? */
+static bool has_value(const char *line, size_t length)
+{
+    for (size_t i = 0; i < length; i++)
+        if (strchr("=:\"", line[i]) != NULL && line[i] != '\0')
+            return true;
+    return false;
 }
 
 /* The line with the place in it, and a caret below: the way to it is filled with blanks, its tabs kept. */
@@ -68,6 +88,7 @@ static void show_line(const char *text, size_t length, size_t at, struct failure
         begin--;
     while (end < length && text[end] != '\n' && text[end] != '\r')
         end++;
+    size_t whole = begin;
     bool secret = looks_secret(text + begin, end - begin);
     if (at - begin > SHOWN_MOST / 2)
         begin = at - SHOWN_MOST / 2;
@@ -91,7 +112,7 @@ static void show_line(const char *text, size_t length, size_t at, struct failure
             caret[width++] = ' ';
     caret[width] = '\0';
     if (secret)
-        mask(line);
+        mask(line, has_value(text + whole, begin - whole));
     size_t used = strlen(failure->message);
     snprintf(failure->message + used, sizeof failure->message - used, "\n    %s\n    %s^", line, caret);
 }

@@ -191,6 +191,16 @@ end)
 
 ---- file.hcl ----
 
+tap.test("the line of an error gives no secret away: nor one that is cut, nor one whose name stands above", function()
+  for _, text in ipairs { 'encrypt = "' .. ("C4n4ry"):rep(20) .. '" oops', 'keyring = [\n  "C4n4ry\n', '"token": "C4n4ry\n' } do
+    local done, err = pcall(hcl.get, text)
+    tap.equal({ done, tostring(err):find("C4n", 1, true) }, { false })
+    tap.match(tostring(err), "%*%*%*%*")
+  end
+  local _, err = pcall(hcl.get, 'a = 1\nnames = ["x" "y"]\n')
+  tap.match(tostring(err), 'names = %["x" "y"%]')
+end)
+
 tap.test("file.hcl converges: predicted, changed once, unchanged", function()
   local path = fresh()
   plant(path, AGENT)
