@@ -5,14 +5,21 @@
 
 #define NAMES_TOLD 10
 
-/* [-0, +1, v] What is at the path, as the operator's own client reads it: the table of its fields, or nil. */
-static void push_fields(lua_State *L, const char *path)
+/* [-0, +1, v] What is at the path, as the operator's own client reads it: the table of its fields, or nil. False where
+ * the token may not read it: the error is on the stack instead. */
+static bool push_fields(lua_State *L, const char *path)
 {
     int top = lua_gettop(L);
     luaL_checkstack(L, 16, "vault");
     api_default_client(L, &vault_product);
     lua_pushstring(L, path);
-    api_invoke(L, top + 1, api_find(&vault_product, "logical", "read"), 1, NULL);
+    if (!api_try(L, top + 1, api_find(&vault_product, "logical", "read"), 1, NULL)) {
+        if (!failure_is(L, -1, "permission"))
+            lua_error(L);
+        lua_replace(L, top + 1);
+        lua_settop(L, top + 1);
+        return false;
+    }
     lua_settop(L, top + 2);
     if (lua_istable(L, -1) && lua_getfield(L, -1, "data") == LUA_TTABLE) {
         /* Version 2 of the engine has the fields a level below, beside their metadata. */
@@ -27,6 +34,7 @@ static void push_fields(lua_State *L, const char *path)
     }
     lua_replace(L, top + 1);
     lua_settop(L, top + 1);
+    return true;
 }
 
 /* "secret/ci" -> "secret/data/ci": how version 2 of the engine has it, as `vault kv get` finds it by itself. */
@@ -37,6 +45,21 @@ static const char *push_versioned_path(lua_State *L, const char *path)
         return NULL;
     lua_pushlstring(L, path, (size_t)(slash - path));
     return lua_pushfstring(L, "%s/data%s", lua_tostring(L, -1), slash);
+}
+
+/* [-0, +1, v] The fields at the path, or at that of version 2: whoever may read just that one is refused at the other. */
+static void find_fields(lua_State *L, const char *path)
+{
+    bool allowed = push_fields(L, path);
+    int first = lua_gettop(L);
+    if (allowed && !lua_isnil(L, first))
+        return;
+    const char *versioned = push_versioned_path(L, path);
+    bool versioned_allowed = versioned && push_fields(L, versioned);
+    if (!allowed && !versioned_allowed)
+        lua_pushvalue(L, first);
+    if (!versioned_allowed && (versioned || !allowed))
+        lua_error(L);
 }
 
 /* [-0, +0, v] The fields are on top. */
@@ -64,10 +87,7 @@ int vault_secret(lua_State *L)
     /* Vault is the operator's own, whatever host the fiber acts on: its client is that of the environment. */
     lua_pushlstring(L, where, (size_t)(hash - where));
     const char *path = lua_tostring(L, 2);
-    push_fields(L, path);
-    const char *versioned = lua_isnil(L, -1) ? push_versioned_path(L, path) : NULL;
-    if (versioned)
-        push_fields(L, versioned);
+    find_fields(L, path);
     if (!lua_istable(L, -1))
         return failure_advise(L, "not-found", "vault",
                               "vault.list(\"...\") shows what is there; the token may have to be another",

@@ -330,6 +330,11 @@ tap.test("a field of what Vault has is a source of secrets: parameters, secret.v
   tap.match(hash "secret/ci/none#password", "there is nothing at secret/ci/none")
   tap.match(hash "secret/ci/deploy", "is no path and field")
   tap.match(hash "#x", "is no path and field")
+  -- Who may read this one secret alone may not even ask at the path without data/.
+  local _, auth = person("least", 'path "secret/data/ci/*" { capabilities = ["read"] }')
+  env.VAULT_TOKEN = auth.client_token
+  tap.match(hash "secret/ci/deploy#password", "^" .. sum "correct-horse-7719")
+  tap.match(hash "plain/deploy#password", "plain/deploy.*permission denied")
   env.VAULT_TOKEN = "s.nobody"
   tap.match(hash "secret/ci/deploy#password", "permission denied")
 end)
