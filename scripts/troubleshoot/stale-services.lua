@@ -207,7 +207,10 @@ local function finish(entries, unasked)
     if entry.problem then add(entry.id .. " of " .. entry.node, entry.problem) end
     if entry.sent and not entry.problem then done = done + 1 end
   end
-  for node, problem in pairs(unasked) do add(("node %s could not be looked at"):format(node), problem) end
+  local nodes = {}
+  for node in pairs(unasked) do nodes[#nodes + 1] = node end
+  table.sort(nodes)
+  for _, node in ipairs(nodes) do add(("node %s could not be looked at"):format(node), unasked[node]) end
   local gone = done > 0 and count(done, "registration") .. " gone, and stayed away" or "nothing deregistered"
   if #lines > 0 then
     error { message = ("%s; what is left:\n  %s"):format(gone, table.concat(lines, "\n  ")), hint = hint }
@@ -215,14 +218,28 @@ local function finish(entries, unasked)
   if done > 0 then log(gone) end
 end
 
--- Of what was found before the question, what still is stale now: minutes may have passed.
-local function still_stale(from, entries)
+local function why_kept(look, entry)
+  for _, kept in ipairs(look.kept) do
+    if kept.node == entry.node and (kept.id == entry.id or kept.id:find "^all ") then return kept.why end
+  end
+  return "it is not stale any more"
+end
+
+-- Of what was found before the question, what still is stale now: minutes may have passed. `problems` gets the nodes that do
+-- not answer any more.
+local function still_stale(from, entries, problems)
   local nodes, now, list = {}, {}, {}
   for _, entry in ipairs(entries) do nodes[entry.node] = true end
-  for _, entry in ipairs(registrations.look(from, nodes).stale) do now[entry.node .. "\n" .. entry.id] = entry end
+  local look = registrations.look(from, nodes)
+  for node, problem in pairs(look.problems) do problems[node] = problem end
+  for _, entry in ipairs(look.stale) do now[entry.node .. "\n" .. entry.id] = entry end
   for _, entry in ipairs(entries) do
     local found = now[entry.node .. "\n" .. entry.id]
-    if found then list[#list + 1] = found end
+    if found then
+      list[#list + 1] = found
+    elseif not problems[entry.node] then
+      log(("%s of %s is left alone: %s"):format(entry.id, entry.node, why_kept(look, entry)))
+    end
   end
   return list
 end
@@ -254,7 +271,7 @@ return {
     end
     if #entries > 0 then
       step("deregister", function()
-        entries = still_stale(from, entries)
+        entries = still_stale(from, entries, look.problems)
         deregister_all(from, entries)
       end)
       step("confirm", function() confirm_all(p, from, entries, look.nodes) end)

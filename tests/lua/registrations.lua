@@ -251,4 +251,22 @@ tap.test("others: only beside a newer one, and only if no check passes", functio
   tap.equal({ stale, kept }, { {}, { "c1 web-1" } })
 end)
 
+-- ---- the runbook ----
+
+tap.test("a node that does not answer any more after the question is no success", function()
+  local entry = { node = "c1", id = "_nomad-client-old", service = "nomad-client", address = "10.0.0.1", why = "x", by = "agent" }
+  local looks, asked, yes = 0, confirm, registrations.look
+  registrations.look = function()
+    looks = looks + 1
+    return { nodes = 1, seen = 1, stale = looks == 1 and { entry } or {}, kept = {}, nomad = true,
+      problems = looks == 1 and {} or { c1 = { message = "nobody there" } } }
+  end
+  confirm = function() return true end -- luacheck: ignore
+  local book = dofile "scripts/troubleshoot/stale-services.lua"
+  local done, err = pcall(book.run, { services = {}, gone = {}, hosts = {}, reach = "name", patience = "1s" })
+  confirm, registrations.look = asked, yes -- luacheck: ignore
+  tap.equal({ done, looks }, { false, 2 })
+  tap.match(tostring(err.message), "nothing deregistered; what is left:\n  node c1 could not be looked at: nobody there")
+end)
+
 tap.finish()
