@@ -4,7 +4,12 @@
 local certificates = {}
 
 local function is_below(path, folder)
-  return folder ~= nil and path:sub(1, #folder + 1) == folder .. "/"
+  return folder ~= nil and path:sub(1, #folder + 1) == folder .. "/" and not (path .. "/"):find "/%.%./"
+end
+
+-- "/etc/certs/", as the shell completes it, is the folder "/etc/certs".
+local function without_slash(folder)
+  return folder and folder:gsub("(.)/+$", "%1")
 end
 
 -- Lines "KIND<tab>PATH<tab>KEY" come in, "PROBLEM<tab>PATH<tab>MORE" go out. As root the user's own rights are tried.
@@ -54,10 +59,15 @@ local REMARKS = {
 -- known is warned of.
 function certificates.check(files, user, folder)
   if #files == 0 then return end
+  folder = without_slash(folder)
   local lines, wrong = {}, {}
   for _, file in ipairs(files) do
     local kind = file.kind .. (is_below(file.path, folder) and "+" or "")
-    lines[#lines + 1] = table.concat({ kind, file.path, file.key or "" }, "\t")
+    if (file.path .. (file.key or "")):find "[\t\n]" then
+      wrong[#wrong + 1] = ("%q has a tab or the end of a line in it"):format(file.path)
+    else
+      lines[#lines + 1] = table.concat({ kind, file.path, file.key or "" }, "\t")
+    end
   end
   if user and not host.users[user] then user = nil end -- its package is not installed yet
   local said = host.run { "sh", "-c", LOOK, "sh", user or "", stdin = table.concat(lines, "\n") .. "\n", reads = true,
@@ -75,9 +85,13 @@ function certificates.check(files, user, folder)
     hint = "put right files there, or say where they are: --set cert_dir_from=OLD --set cert_dir=NEW; nothing was changed" }
 end
 
--- Which of the users may not read which of the files: {user=, path=, rights= "r" or "x"}; also the folders on the way. A user
--- that a package is still to bring may what nobody may.
+-- Which of the users may not read which of the files: {user=, path=, rights= "r" or "x"}; also the folders on the way, "-" for
+-- the one that holds LIMIT. A user that a package is still to bring may what nobody may.
 local ACCESS = [[
+above=$(dirname "$LIMIT")
+for user do
+  ! id "$user" >/dev/null 2>&1 || runuser -u "$user" -- test -x "$above" || printf '%s\t-\t%s\n' "$user" "$above"
+done
 while IFS= read -r path; do
   for user do
     at=$path as=$user
@@ -94,6 +108,7 @@ done | sort -u]]
 -- What the users lack to read the files in and below the folder.
 function certificates.lacking(files, users, folder)
   local lines, lacking = {}, {}
+  folder = without_slash(folder)
   for _, file in ipairs(files) do
     if is_below(file.path, folder) then lines[#lines + 1] = file.path end
   end
@@ -101,8 +116,13 @@ function certificates.lacking(files, users, folder)
   local command = { "sh", "-c", ACCESS, "sh", stdin = table.concat(lines, "\n") .. "\n", reads = true, timeout = "60s",
     env = { LIMIT = folder } }
   table.move(users, 1, #users, 5, command)
-  for user, rights, path in host.run(command).stdout:gmatch "([^\t\n]+)\t(%a)\t([^\n]+)" do
-    lacking[#lacking + 1] = { user = user, rights = rights, path = path }
+  for user, rights, path in host.run(command).stdout:gmatch "([^\t\n]+)\t([%a-])\t([^\n]+)" do
+    if rights == "-" then
+      warn(("%s may not go through %s, and so reads nothing in %s: give it a way, as by setfacl -m u:%s:x"):format(user, path,
+        folder, user))
+    else
+      lacking[#lacking + 1] = { user = user, rights = rights, path = path }
+    end
   end
   return lacking
 end

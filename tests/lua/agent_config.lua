@@ -278,6 +278,9 @@ tap.test("good certificates pass, what is wrong is told in one error", function(
     tap.match(err.message, part)
   end
   tap.match(err.hint, "cert_dir_from=")
+  done, err = pcall(certificates.check, { { kind = "ca", path = folder .. "/a\tb.pem" } })
+  tap.equal(done, false)
+  tap.match(err.message, "has a tab or the end of a line in it")
 end)
 
 tap.test("who must read them can; who may is given no more", function()
@@ -289,7 +292,20 @@ tap.test("who must read them can; who may is given no more", function()
   certificates.check({ key }, "no-such-user")
   tap.equal(certificates.lacking({ key, certificate "good.pem" }, { "nobody" }, folder),
     { { user = "nobody", rights = "r", path = key.path } })
+  tap.equal(certificates.lacking({ key }, { "nobody" }, folder .. "/"),
+    { { user = "nobody", rights = "r", path = key.path } })
+  certificates.check({ key }, "nobody", folder .. "/")
   tap.equal(certificates.lacking({ key }, {}, folder), {})
+  tap.equal(certificates.lacking({ { kind = "key", path = folder .. "/../etc/shadow" } }, { "nobody" }, folder), {})
+  local warned, said = warn, {} -- luacheck: ignore
+  warn = function(text) said[#said + 1] = text end -- luacheck: ignore
+  host.run { "sh", "-c", 'mkdir -p "$1/shut/certs"; cp "$1/other.key" "$1/shut/certs"; chmod 0700 "$1/shut"', "sh", folder,
+    reads = true }
+  certificates.lacking({ { kind = "key", path = folder .. "/shut/certs/other.key" } }, { "nobody", "no-such-user" },
+    folder .. "/shut/certs")
+  warn = warned -- luacheck: ignore
+  tap.equal(#said, 1)
+  tap.match(said[1], "^nobody may not go through .*/shut, and so reads nothing in .*/shut/certs: .*setfacl %-m u:nobody:x")
   tap.equal(certificates.lacking({ key }, { "nobody" }, "/elsewhere"), {})
 end)
 
