@@ -85,38 +85,63 @@ function certificates.check(files, user, folder)
     hint = "put right files there, or say where they are: --set cert_dir_from=OLD --set cert_dir=NEW; nothing was changed" }
 end
 
--- Which of the users may not read which of the files: {user=, path=, rights= "r" or "x"}; also the folders on the way, "-" for
--- the one that holds LIMIT. A user that a package is still to bring may what nobody may.
+-- Which of the users may not read which of the files: {user=, path=, rights= "r", "x" or "rx"}; also the folders on the way, "-"
+-- for the one that holds LIMIT. Lines "KIND<tab>PATH" come in: of a "folder" all that is in it is read. A user that a package
+-- is still to bring may what nobody may.
 local ACCESS = [[
 above=$(dirname "$LIMIT")
 for user do
   ! id "$user" >/dev/null 2>&1 || runuser -u "$user" -- test -x "$above" || printf '%s\t-\t%s\n' "$user" "$above"
 done
-while IFS= read -r path; do
+tab=$(printf '\t')
+look() { # PATH: what the user lacks there and on the way to it
+  at=$1 as=$user
+  id "$user" >/dev/null 2>&1 || as=nobody
+  while [ "$at" != / ] && [ -n "$at" ]; do
+    if ! [ -d "$at" ]; then right=r; elif [ "$at$kind" = "$1folder" ]; then right=rx; else right=x; fi
+    case $right in rx) runuser -u "$as" -- test -r "$at" -a -x "$at" ;; *) runuser -u "$as" -- test "-$right" "$at" ;; esac ||
+      printf '%s\t%s\t%s\n' "$user" "$right" "$at"
+    at=$(dirname "$at")
+    case $at in "$LIMIT"|"$LIMIT"/*) ;; *) break ;; esac
+  done
+}
+while IFS=$tab read -r kind path; do
   for user do
-    at=$path as=$user
-    id "$user" >/dev/null 2>&1 || as=nobody
-    while [ "$at" != / ] && [ -n "$at" ]; do
-      if [ -d "$at" ]; then right=x; else right=r; fi
-      runuser -u "$as" -- test "-$right" "$at" || printf '%s\t%s\t%s\n' "$user" "$right" "$at"
-      at=$(dirname "$at")
-      case $at in "$LIMIT"|"$LIMIT"/*) ;; *) break ;; esac
-    done
+    look "$path"
+    [ "$kind" = folder ] || continue
+    for inside in "$path"/*; do [ ! -f "$inside" ] || look "$inside"; done
   done
 done | sort -u]]
+
+-- Of what is there twice, that with more rights: an access list has one entry for a user.
+function certificates.merge(lacking)
+  local list, places = {}, {}
+  for _, lack in ipairs(lacking) do
+    local place = lack.user .. "\t" .. lack.path
+    local known = places[place]
+    if not known then
+      list[#list + 1], places[place] = lack, lack
+    elseif #lack.rights > #known.rights then
+      known.rights = lack.rights
+    end
+  end
+  return list
+end
 
 -- What the users lack to read the files in and below the folder.
 function certificates.lacking(files, users, folder)
   local lines, lacking = {}, {}
   folder = without_slash(folder)
   for _, file in ipairs(files) do
-    if is_below(file.path, folder) then lines[#lines + 1] = file.path end
+    if is_below(file.path .. (file.kind == "folder" and "/" or ""), folder) then
+      lines[#lines + 1] = file.kind .. "\t" .. file.path
+    end
   end
   if #lines == 0 or #users == 0 then return lacking end
   local command = { "sh", "-c", ACCESS, "sh", stdin = table.concat(lines, "\n") .. "\n", reads = true, timeout = "60s",
     env = { LIMIT = folder } }
   table.move(users, 1, #users, 5, command)
-  for user, rights, path in host.run(command).stdout:gmatch "([^\t\n]+)\t([%a-])\t([^\n]+)" do
+  for user, rights, path in host.run(command).stdout:gmatch "([^\t\n]+)\t([%a-]+)\t([^\n]+)" do
     if rights == "-" then
       warn(("%s may not go through %s, and so reads nothing in %s: give it a way, as by setfacl -m u:%s:x"):format(user, path,
         folder, user))
@@ -124,7 +149,7 @@ function certificates.lacking(files, users, folder)
       lacking[#lacking + 1] = { user = user, rights = rights, path = path }
     end
   end
-  return lacking
+  return certificates.merge(lacking)
 end
 
 return certificates

@@ -200,14 +200,20 @@ local function give_access(p, configs)
   local lacking = certificates.lacking(configs.nomad.files_named, readers, p.cert_dir)
   readers[#readers + 1] = "consul"
   for _, lack in ipairs(certificates.lacking(configs.consul.files_named, readers, p.cert_dir)) do
-    local known
-    for _, other in ipairs(lacking) do known = known or (other.user == lack.user and other.path == lack.path) end
-    if not known then lacking[#lacking + 1] = lack end
+    lacking[#lacking + 1] = lack
   end
+  lacking = certificates.merge(lacking)
   if #lacking == 0 then return end
   apt.installed { "acl" }
   for _, lack in ipairs(lacking) do
-    host.run { "setfacl", "-m", ("u:%s:%s"):format(lack.user, lack.rights), lack.path }
+    local given, problem = pcall(host.run, { "setfacl", "-m", ("u:%s:%s"):format(lack.user, lack.rights), lack.path })
+    if not given then
+      if tostring(problem):find "not supported" then
+        problem.hint = ("the file system of %s keeps no access lists: put cert_dir on another, or let a group of %s read it")
+          :format(p.cert_dir, lack.user)
+      end
+      error(problem, 0)
+    end
   end
 end
 

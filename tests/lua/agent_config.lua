@@ -296,6 +296,11 @@ tap.test("who must read them can; who may is given no more", function()
     { { user = "nobody", rights = "r", path = key.path } })
   certificates.check({ key }, "nobody", folder .. "/")
   tap.equal(certificates.lacking({ key }, {}, folder), {})
+  host.run { "sh", "-c", 'mkdir -m 0700 "$1/ca"; cp "$1/other.key" "$1/ca/one file.pem"', "sh", folder, reads = true }
+  tap.equal(certificates.lacking({ { kind = "folder", path = folder .. "/ca" } }, { "nobody" }, folder), {
+    { user = "nobody", rights = "r", path = folder .. "/ca/one file.pem" },
+    { user = "nobody", rights = "rx", path = folder .. "/ca" },
+  })
   tap.equal(certificates.lacking({ { kind = "key", path = folder .. "/../etc/shadow" } }, { "nobody" }, folder), {})
   local warned, said = warn, {} -- luacheck: ignore
   warn = function(text) said[#said + 1] = text end -- luacheck: ignore
