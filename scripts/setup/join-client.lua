@@ -40,6 +40,29 @@ local function origin(p, product)
   return host("local"), path, path
 end
 
+-- Both programs merge every *.hcl and *.json of their folder: the others in that of the file.
+local function others_beside(there, path)
+  local list = {}
+  for _, other in ipairs(there.file.glob(path:match "^.*/" .. "*")) do
+    if other ~= path and (other:find "%.hcl$" or other:find "%.json$") then list[#list + 1] = other end
+  end
+  return list
+end
+
+-- Settings in other files of a member are not taken over: encrypt, retry_join or tls may be among them.
+local function tell_of_others(p, there, path, text)
+  local names = {}
+  for _, other in ipairs(others_beside(there, path)) do names[#names + 1] = other:match "[^/]*$" end
+  if #names == 0 then return end
+  local all = table.concat(names, ", ")
+  if text then
+    warn(("%s reads %s beside %s, too: what is in there is not taken over"):format(p.config_from, all, path))
+    return
+  end
+  error { message = ("there is no %s on %s, but %s"):format(path, p.config_from, all),
+          hint = "make one file of them here: --set consul_hcl=FILE --set nomad_hcl=FILE instead of config_from" }
+end
+
 local function read_origin(p, product)
   local there, path, shown = origin(p, product)
   local read, text = pcall(there.file.read, path)
@@ -51,6 +74,7 @@ local function read_origin(p, product)
     error { message = ("%s_hcl: %s: %s"):format(product, path, text.message),
             hint = "give a file that you may read; what follows needs root" }
   end
+  if p.config_from then tell_of_others(p, there, path, text) end
   if not text then
     error { message = p.config_from and ("there is no %s on %s"):format(path, p.config_from)
               or ("%s_hcl: there is no file %s"):format(product, path),
@@ -171,12 +195,9 @@ local function stop_if_data_moves(p)
   end
 end
 
--- Both programs merge every *.hcl and *.json of their folder.
 local function warn_of_others(path)
-  for _, other in ipairs(file.glob(path:match "^.*/" .. "*")) do
-    if other ~= path and (other:find "%.hcl$" or other:find "%.json$") then
-      warn(("%s is read as well: make sure that it belongs there"):format(other))
-    end
+  for _, other in ipairs(others_beside({ file = file }, path)) do
+    warn(("%s is read as well: make sure that it belongs there"):format(other))
   end
 end
 
