@@ -90,9 +90,6 @@ end
 -- is still to bring may what nobody may.
 local ACCESS = [[
 above=$(dirname "$LIMIT")
-for user do
-  ! id "$user" >/dev/null 2>&1 || runuser -u "$user" -- test -x "$above" || printf '%s\t-\t%s\n' "$user" "$above"
-done
 tab=$(printf '\t')
 look() { # PATH: what the user lacks there and on the way to it
   at=$1 as=$user
@@ -105,13 +102,18 @@ look() { # PATH: what the user lacks there and on the way to it
     case $at in "$LIMIT"|"$LIMIT"/*) ;; *) break ;; esac
   done
 }
-while IFS=$tab read -r kind path; do
+lacking=$(while IFS=$tab read -r kind path; do
   for user do
     look "$path"
     [ "$kind" = folder ] || continue
     for inside in "$path"/*; do [ ! -f "$inside" ] || look "$inside"; done
   done
-done | sort -u]]
+done | sort -u)
+[ -n "$lacking" ] || exit 0
+for user do
+  ! id "$user" >/dev/null 2>&1 || runuser -u "$user" -- test -x "$above" || printf '%s\t-\t%s\n' "$user" "$above"
+done
+printf '%s\n' "$lacking"]]
 
 -- Of what is there twice, that with more rights: an access list has one entry for a user.
 function certificates.merge(lacking)
@@ -128,7 +130,7 @@ function certificates.merge(lacking)
   return list
 end
 
--- What the users lack to read the files in and below the folder.
+-- What the users lack to read the files in and below the folder. To whom the way to it is closed, nothing there would help.
 function certificates.lacking(files, users, folder)
   local lines, lacking = {}, {}
   folder = without_slash(folder)
@@ -141,11 +143,13 @@ function certificates.lacking(files, users, folder)
   local command = { "sh", "-c", ACCESS, "sh", stdin = table.concat(lines, "\n") .. "\n", reads = true, timeout = "60s",
     env = { LIMIT = folder } }
   table.move(users, 1, #users, 5, command)
+  local closed = {}
   for user, rights, path in host.run(command).stdout:gmatch "([^\t\n]+)\t([%a-]+)\t([^\n]+)" do
     if rights == "-" then
       warn(("%s may not go through %s, and so reads nothing in %s: give it a way, as by setfacl -m u:%s:x"):format(user, path,
         folder, user))
-    else
+      closed[user] = true
+    elseif not closed[user] then
       lacking[#lacking + 1] = { user = user, rights = rights, path = path }
     end
   end

@@ -306,9 +306,10 @@ tap.test("who must read them can; who may is given no more", function()
   warn = function(text) said[#said + 1] = text end -- luacheck: ignore
   host.run { "sh", "-c", 'mkdir -p "$1/shut/certs"; cp "$1/other.key" "$1/shut/certs"; chmod 0700 "$1/shut"', "sh", folder,
     reads = true }
-  certificates.lacking({ { kind = "key", path = folder .. "/shut/certs/other.key" } }, { "nobody", "no-such-user" },
-    folder .. "/shut/certs")
+  local lacking = certificates.lacking({ { kind = "key", path = folder .. "/shut/certs/other.key" } },
+    { "nobody", "no-such-user" }, folder .. "/shut/certs")
   warn = warned -- luacheck: ignore
+  for _, lack in ipairs(lacking) do tap.equal(lack.user, "no-such-user") end
   tap.equal(#said, 1)
   tap.match(said[1], "^nobody may not go through .*/shut, and so reads nothing in .*/shut/certs: .*setfacl %-m u:nobody:x")
   tap.equal(certificates.lacking({ key }, { "nobody" }, "/elsewhere"), {})
