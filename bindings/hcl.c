@@ -171,22 +171,30 @@ struct listing {
     const struct hcl_document *document;
     struct buffer *path; /* of the block, without number */
     lua_Integer count;
+    size_t seen, lines; /* bytes of the text, and the ends of lines in them */
 };
+
+/* The line of a place: they come in order, so that the text is gone through once. */
+static size_t line_at(struct listing *listing, size_t at)
+{
+    if (at < listing->seen)
+        listing->seen = listing->lines = 0;
+    for (; listing->seen < at; listing->seen++)
+        listing->lines += listing->document->text[listing->seen] == '\n';
+    return listing->lines + 1;
+}
 
 /* [-0, +0, m] Adds {labels=, line=, last_line=, path=} to the list at `list`; the labels are on top of the stack. */
 static void add_entry(struct listing *listing, int list, uint32_t node, unsigned number)
 {
     lua_State *L = listing->L;
-    size_t line, column;
     const struct hcl_node *at = hcl_at(listing->document, node);
     lua_createtable(L, 0, 4);
     lua_pushvalue(L, -2);
     lua_setfield(L, -2, "labels");
-    hcl_position(listing->document->text, at->begin, &line, &column);
-    lua_pushinteger(L, (lua_Integer)line);
+    lua_pushinteger(L, (lua_Integer)line_at(listing, at->begin));
     lua_setfield(L, -2, "line");
-    hcl_position(listing->document->text, at->end, &line, &column);
-    lua_pushinteger(L, (lua_Integer)line);
+    lua_pushinteger(L, (lua_Integer)line_at(listing, at->end));
     lua_setfield(L, -2, "last_line");
     lua_pushlstring(L, buffer_text(listing->path), listing->path->length);
     if (number > 0) {
@@ -197,28 +205,49 @@ static void add_entry(struct listing *listing, int list, uint32_t node, unsigned
     lua_rawseti(L, list, ++listing->count);
 }
 
+/* The name and labels of a member: their bytes one after the other, and where each ends. */
+struct names {
+    struct buffer bytes, ends;
+};
+
+static void read_names(const struct hcl_document *document, uint32_t member, struct names *names)
+{
+    for (uint32_t key = hcl_name(document, member); key != 0; key = hcl_at(document, key)->next) {
+        hcl_text(document, key, &names->bytes);
+        buffer_append(&names->ends, &names->bytes.length, sizeof names->bytes.length);
+    }
+}
+
+static bool has_names(const struct hcl_document *document, uint32_t member, const struct names *names)
+{
+    size_t begin = 0, i = 0, count = names->ends.length / sizeof begin;
+    uint32_t key = hcl_name(document, member);
+    for (; key != 0 && i < count; i++, key = hcl_at(document, key)->next) {
+        size_t end;
+        memcpy(&end, names->ends.bytes + i * sizeof end, sizeof end);
+        if (!hcl_text_is(document, key, buffer_text(&names->bytes) + begin, end - begin))
+            return false;
+        begin = end;
+    }
+    return key == 0 && i == count;
+}
+
 /* How many members of the same container have the member's name and labels; `number` is its own among them. */
 static unsigned count_alike(const struct hcl_document *document, uint32_t member, unsigned *number)
 {
     unsigned count = 0;
+    struct names names = {0};
+    read_names(document, member, &names);
     uint32_t each = hcl_at(document, hcl_at(document, member)->parent)->first;
     for (; each != 0; each = hcl_at(document, each)->next) {
-        uint32_t mine = hcl_name(document, member), other = hcl_name(document, each);
-        bool same = true;
-        while (mine != 0 && other != 0 && same) {
-            struct buffer text = {0};
-            hcl_text(document, mine, &text);
-            same = hcl_text_is(document, other, buffer_text(&text), text.length);
-            buffer_free(&text);
-            mine = hcl_at(document, mine)->next;
-            other = hcl_at(document, other)->next;
-        }
-        if (!same || mine != other)
+        if (!has_names(document, each, &names))
             continue;
         count++;
         if (each == member)
             *number = count;
     }
+    buffer_free(&names.bytes);
+    buffer_free(&names.ends);
     return count;
 }
 
@@ -311,7 +340,7 @@ static int blocks(lua_State *L)
         return push_unknown(L);
     const struct hcl_document *document = &work->editor.document;
     struct hcl_place place = hcl_find(document, &work->path);
-    struct listing listing = {L, document, scratch_buffer(scratch_open(L)), 0};
+    struct listing listing = {.L = L, .document = document, .path = scratch_buffer(scratch_open(L))};
     size_t length;
     const char *path = lua_tolstring(L, 2, &length);
     buffer_append(listing.path, path, length);

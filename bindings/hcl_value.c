@@ -131,6 +131,10 @@ bool hcl_text_is(const struct hcl_document *document, uint32_t node, const char 
     size_t size = at->end - at->begin;
     if (at->kind == HCL_KEY && text[0] != '"')
         return size == length && memcmp(text, bytes, length) == 0;
+    /* Where nothing stands for anything else, the bytes between the quotes are the text. */
+    if (at->kind == HCL_KEY && memchr(text, '\\', size) == NULL && memchr(text, '$', size) == NULL &&
+        memchr(text, '%', size) == NULL)
+        return size == length + 2 && memcmp(text + 1, bytes, length) == 0;
     struct buffer mine = {0};
     hcl_text(document, node, &mine);
     bool same = mine.length == length && (length == 0 || memcmp(mine.bytes, bytes, length) == 0);
