@@ -104,7 +104,7 @@ demo: deps-build
 
 test: deps
 	@$(MAKE) --no-print-directory all units fuzz
-	@tests/run $(BUILD)
+	@tests/run $(BUILD) $(SUITES)
 
 bench: deps-bench
 	@$(MAKE) --no-print-directory all rivals
@@ -131,6 +131,7 @@ help:
 	@echo 'make bench      speed and memory, as ratios against named rivals (the lab needs root)'
 	@echo 'make install    PREFIX=$(PREFIX) DESTDIR='
 	@echo 'make clean      remove every build product'
+	@echo 'make test SUITES="lua -lua/ssh": only suites of that name, and not those'
 	@echo 'SANITIZE=1 BUILD=build/sanitize: the same with address and undefined-behaviour sanitizers'
 
 -include $(OBJECTS:.o=.d) $(UNITS:=.d)
