@@ -47,7 +47,9 @@ end)
 
 tap.test("the one with a problem comes last, with why; who does not answer holds up nobody", function()
   lab.at("srv2"):sh "systemctl stop consul"
-  wait { function() return lab.consul.status.read_leader() ~= "" end, timeout = "30s", every = "200ms", what = "a leader" }
+  -- Both others must have noticed, and agree on who leads now.
+  wait { function() return masters({ services = "consul", servers = "srv1,srv3" }).code == 0 end, timeout = "60s",
+    every = "200ms", what = "the other two to be well" }
   local run = masters { services = "consul", servers = "10.213.77.250,srv2,srv1,srv3" }
   lab.at("srv2"):sh "systemctl start consul"
   tap.equal(run.code, 1)
