@@ -6,7 +6,7 @@ CC       ?= cc
 SANITIZE ?=
 
 VERSION  := 0.1.0
-PACKAGES := lua5.4 libuv libcurl yajl libcrypto libssh2
+PACKAGES := lua5.4 libuv libcurl yajl libcrypto libssh2 libedit
 UNIT_PACKAGES := cmocka
 
 WARNINGS := -Wall -Wextra -Wpedantic -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith
@@ -77,11 +77,11 @@ rivals: $(RIVALS)
 
 # To build, to test, to lint and to measure, by Debian's names (bookworm is the floor).
 BUILD_DEPS := gcc libc6-dev make pkg-config liblua5.4-dev libcurl4-openssl-dev libuv1-dev libyajl-dev libssl-dev libssh2-1-dev \
-              lua-cjson
+              libedit-dev lua-cjson
 TEST_DEPS  := iproute2 openssh-client openssh-server sudo libcmocka-dev python3 openssl strace valgrind expect util-linux procps pass \
               clang libclang-rt-dev
 LINT_DEPS  := clang clang-format lua-check shellcheck
-BENCH_DEPS := openssh-client openssh-server clustershell openssl curl time
+BENCH_DEPS := openssh-client openssh-server clustershell openssl curl time expect
 
 deps:
 	@tests/deps $(BUILD_DEPS) $(TEST_DEPS)

@@ -1,6 +1,7 @@
 /* Lua functions of a run itself: step, and the talk functions print, log, warn, confirm, ask, columns. */
 #include "binding.h"
 #include "fiber.h"
+#include "repl_step.h"
 #include "report.h"
 #include "secret.h"
 #include "terminal.h"
@@ -17,11 +18,40 @@ static const char *status_of(lua_State *L, int status)
     return failure_is(L, -1, "cancelled") ? "interrupted" : "failed";
 }
 
+/* [-0, +n|1, -] Calls the step's function, which is at 2. Under --repl-on-error an operator may have it done again, or left out. */
+static int call_step(lua_State *L, int *results)
+{
+    struct runtime *runtime = runtime_of(L);
+    int base = lua_gettop(L);
+    unsigned shields = fiber_shields(runtime);
+    enum repl_verdict *verdict = runtime->options.repl_on_error ? repl_push_handler(L) : NULL;
+    int handler = verdict ? lua_gettop(L) : 0, status;
+    do {
+        if (verdict)
+            *verdict = REPL_NONE;
+        lua_settop(L, base + (verdict ? 2 : 0));
+        lua_pushvalue(L, 2);
+        status = lua_pcall(L, 0, LUA_MULTRET, handler);
+        fiber_restore_shields(runtime, shields);
+    } while (verdict && *verdict == REPL_RETRY);
+    bool skipped = status != LUA_OK && verdict && *verdict == REPL_SKIP;
+    if (skipped) {
+        struct failure failure;
+        failure_from_lua(L, -1, &failure);
+        report_warning(L, "step \"%s\" failed and was skipped: %s", fiber_context(runtime)->step,
+                       failure.message);
+        lua_settop(L, base);
+    }
+    *results = lua_gettop(L) - base - (verdict && !skipped ? 2 : 0);
+    return skipped ? LUA_OK : status;
+}
+
 /* The name is kept on the Lua stack while the step runs: events point to it. */
 static int step(lua_State *L)
 {
     struct runtime *runtime = runtime_of(L);
     const char *name = luaL_checkstring(L, 1);
+    int results;
     luaL_checktype(L, 2, LUA_TFUNCTION);
     lua_settop(L, 2);
     struct fiber_context *context = fiber_context(runtime);
@@ -34,18 +64,14 @@ static int step(lua_State *L)
     uint64_t started = runtime_now(runtime);
     report_step_start(runtime, host, name);
     context->step = name;
-    lua_pushvalue(L, 2);
-    int base = lua_gettop(L) - 1;
-    unsigned shields = fiber_shields(runtime);
-    int status = lua_pcall(L, 0, LUA_MULTRET, 0);
-    fiber_restore_shields(runtime, shields);
+    int status = call_step(L, &results);
     if (status != LUA_OK)
         failure_adopt(L); /* while the context still says which step it was */
     fiber_context(runtime)->step = outer;
     report_step_end(runtime, host, name, status_of(L, status), runtime_now(runtime) - started);
     if (status != LUA_OK)
         return lua_error(L);
-    return lua_gettop(L) - base;
+    return results;
 }
 
 /* ---- talk ---- */

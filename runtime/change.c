@@ -5,6 +5,7 @@
 #include "host_lock.h"
 #include "journal.h"
 #include "json.h"
+#include "redact.h"
 #include "report.h"
 #include "target.h"
 #include "terminal.h"
@@ -12,45 +13,108 @@
 #include <stdio.h>
 #include <string.h>
 
-/* One question after another: an "all" to the one before answers this too. The first letter of the answer, 'n' for none; 0: it
- * could not be asked. */
-static char ask_in_turn(struct runtime *runtime, const char *question, struct failure *failure)
+/* ---- the question ---- */
+
+#define MOST_SHOWN 400 /* bytes of a state in the question */
+
+/* One of the change's JSON texts: in a line, its beginning only unless `whole`. */
+static void add_state(struct runtime *runtime, struct buffer *out, const char *name, const char *text,
+                      bool whole)
 {
-    struct buffer answer = {0};
+    struct buffer state = {0};
+    if (!text)
+        return;
+    buffer_append_text(&state, text);
+    buffer_format(out, "  %-6s ", name);
+    if (whole || state.length <= MOST_SHOWN)
+        buffer_append_text(out, text);
+    else {
+        redacted_head(runtime->redactor, &state, MOST_SHOWN, out);
+        buffer_append_text(out, "...");
+    }
+    buffer_append_text(out, "\n");
+    buffer_free(&state);
+}
+
+/* What would be done: --step shows the difference at once, a session what is there and what would be. */
+static void add_description(struct runtime *runtime, struct buffer *out, const struct change *change,
+                            bool whole)
+{
+    bool diff = change->diff && (whole || !fiber_context(runtime)->session);
+    if (fiber_context(runtime)->session)
+        buffer_format(out, "%s %s on %s\n", change->kind, change->target, change->host);
+    if (diff)
+        buffer_format(out, "%s\n", change->diff);
+    if (fiber_context(runtime)->session && !(diff && whole)) {
+        add_state(runtime, out, "before", change->before, whole);
+        add_state(runtime, out, "after", change->after, whole);
+    }
+    if (fiber_context(runtime)->session)
+        buffer_append_text(out, "apply? [y]es, [n]o, [a]ll this session, [d]iff, [q]uit: ");
+    else
+        buffer_format(out, "%s %s on %s? [y]es, [n]o, [a]ll the rest, [d]iff, [q]uit: ", change->kind,
+                      change->target, change->host);
+}
+
+/* Of a session every change that its inputs make, of a run those of --step. */
+static bool is_asked_for(struct runtime *runtime)
+{
+    return fiber_context(runtime)->session ? !runtime->options.trusted && !runtime->options.yes
+                                           : runtime->options.step;
+}
+
+/* The first letter of the answer, 'n' for none; 0: it could not be asked. "a" trusts the rest of the run or session. */
+static char ask_once(struct runtime *runtime, const struct change *change, bool whole,
+                     struct failure *failure)
+{
+    struct buffer question = {0}, answer = {0};
+    add_description(runtime, &question, change, whole);
+    bool asked = terminal_ask(runtime, buffer_text(&question), true, &answer, failure);
+    char letter = !asked ? 0 : answer.length && answer.bytes[0] ? answer.bytes[0] : 'n';
+    if (letter == 'a' && fiber_context(runtime)->session)
+        runtime->options.trusted = true;
+    else if (letter == 'a')
+        runtime->options.step = false;
+    buffer_free(&question);
+    buffer_free(&answer);
+    return letter;
+}
+
+/* One question after another: an "all" to the one before answers this too. */
+static char ask_in_turn(struct runtime *runtime, const struct change *change, struct failure *failure)
+{
+    char letter = 'y';
     enum wait_outcome outcome = fiber_lock(runtime, &runtime->stepping);
     if (outcome != WAIT_WOKEN) {
         fiber_wait_failure(failure, outcome, "ask", 0);
         return 0;
     }
-    char letter = 'y';
-    if (runtime->options.step) {
-        bool asked = terminal_ask(runtime, question, true, &answer, failure);
-        letter = !asked ? 0 : answer.length && answer.bytes[0] ? answer.bytes[0] : 'n';
-        if (letter == 'a')
-            runtime->options.step = false;
+    for (bool whole = false; is_asked_for(runtime); whole = true) {
+        letter = ask_once(runtime, change, whole, failure);
+        if (letter != 'd')
+            break;
     }
-    buffer_free(&answer);
     fiber_unlock(&runtime->stepping);
     return letter;
 }
 
-/* --step: shows the change and asks. "a" trusts the rest of the run, "q" ends it. */
+/* Shows the change and asks. "q" ends the run, or the input of a session. */
 static bool asked_to_apply(lua_State *L, const struct change *change)
 {
     struct runtime *runtime = runtime_of(L);
     struct failure failure;
-    struct buffer question = {0};
-    buffer_format(&question,
-                  "%s%s%s %s on %s? [y]es, [n]o, [a]ll the rest, [q]uit: ", change->diff ? change->diff : "",
-                  change->diff ? "\n" : "", change->kind, change->target, change->host);
+    bool session = fiber_context(runtime)->session;
     /* A question belongs to no change, also where another one of the same command has been begun. */
     unsigned shields = fiber_shields(runtime);
     fiber_restore_shields(runtime, 0);
-    char letter = ask_in_turn(runtime, buffer_text(&question), &failure);
+    char letter = ask_in_turn(runtime, change, &failure);
     fiber_restore_shields(runtime, shields);
-    buffer_free(&question);
+    if (!letter && session && strcmp(failure.kind, "usage") == 0)
+        failure_hint(&failure, "start the session with --yes to trust it, or with --check to look only");
     if (!letter)
         failure_raise(L, &failure);
+    if (letter == 'q' && session)
+        failure_error(L, "failed", change->kind, "%s: not applied", change->target);
     if (letter == 'q') {
         fiber_cancel_all(runtime);
         fiber_restore_shields(runtime, 0);
@@ -59,6 +123,8 @@ static bool asked_to_apply(lua_State *L, const struct change *change)
     }
     return letter == 'y' || letter == 'a';
 }
+
+/* ---- begin ---- */
 
 /* What stood there goes to the undo folder, the announcement to the disk: only then may anything be touched. */
 static void put_on_record(lua_State *L, struct change *change)
@@ -100,7 +166,7 @@ enum change_decision change_begin(lua_State *L, struct change *change)
         change->status = CHANGE_PREDICTED;
         return CHANGE_PREDICT;
     }
-    if (runtime->options.step && !asked_to_apply(L, change)) {
+    if (is_asked_for(runtime) && !asked_to_apply(L, change)) {
         change->status = CHANGE_DECLINED;
         return CHANGE_DECLINE;
     }

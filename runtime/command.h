@@ -32,9 +32,10 @@ struct command_line {
 /* Which options a command takes. */
 enum {
     TAKES_JSON = 1,
-    TAKES_RUN = 2,   /* what a run takes: --check --diff --step --yes --timeout --sudo ... */
-    TAKES_SET = 4,   /* --set --vars */
-    TAKES_HOSTS = 8, /* --except */
+    TAKES_RUN = 2,      /* what a run takes: --check --diff --step --yes --timeout --sudo ... */
+    TAKES_SET = 4,      /* --set --vars */
+    TAKES_HOSTS = 8,    /* --except */
+    TAKES_SESSION = 16, /* what a session takes: --check --yes --on --sudo ... */
 };
 
 struct command {
@@ -48,7 +49,7 @@ struct command {
 };
 
 extern const struct command command_list, command_show, command_run, command_hosts, command_edit,
-    command_history, command_api;
+    command_history, command_api, command_repl;
 
 /* A script or a chunk. */
 int command_script(struct runtime *runtime, const struct command_line *line);
@@ -56,6 +57,12 @@ int command_script(struct runtime *runtime, const struct command_line *line);
 /* Runs `function` in a fiber with `line` as its light userdata argument. Returns EXIT_DONE, or the error's
  * exit status after saying it. */
 int command_drive(struct runtime *runtime, lua_CFunction function, const struct command_line *line);
+
+/* [-0, +0, v] --sudo-password: read once, kept for as long as the program runs. */
+void command_take_sudo_password(lua_State *L, const char *text);
+
+/* [-0, +0, m] Appends what the reference at `all`, a list as runtime->reference gives it, says of that name. */
+bool command_api_describe(lua_State *L, int all, const char *wanted, struct buffer *out);
 
 /* EXIT_USAGE_ERROR for "usage", EXIT_INTERRUPTED for "cancelled", else EXIT_FAILED. */
 int command_exit_status(const struct failure *failure);

@@ -94,19 +94,35 @@ static void print_whole(lua_State *L, int entry, struct buffer *out)
 /* More than these are listed, a line each. */
 #define MOST_WHOLE 8
 
-static void print_entries(lua_State *L, int entries, lua_Integer count)
+static void add_entries(lua_State *L, int entries, lua_Integer count, struct buffer *out)
 {
-    struct buffer out = {0};
     for (lua_Integer i = 1; i <= count; i++) {
         lua_rawgeti(L, entries, i);
         if (count > MOST_WHOLE)
-            print_line(L, lua_gettop(L), &out);
+            print_line(L, lua_gettop(L), out);
         else
-            print_whole(L, lua_gettop(L), &out);
+            print_whole(L, lua_gettop(L), out);
         lua_pop(L, 1);
     }
+}
+
+static void print_entries(lua_State *L, int entries, lua_Integer count)
+{
+    struct buffer out = {0};
+    add_entries(L, entries, count, &out);
     report_output(runtime_of(L), buffer_text(&out), out.length);
     buffer_free(&out);
+}
+
+bool command_api_describe(lua_State *L, int all, const char *wanted, struct buffer *out)
+{
+    int top = lua_gettop(L);
+    lua_Integer count = push_wanted(L, all, wanted, false);
+    if (!count)
+        count = push_wanted(L, all, wanted, true);
+    add_entries(L, lua_gettop(L), count, out);
+    lua_settop(L, top);
+    return count > 0;
 }
 
 static int api(lua_State *L)

@@ -1,18 +1,15 @@
 /* moonbook edit: an own copy of a shipped runbook, opened in the editor. */
 #include "buffer.h"
 #include "command.h"
+#include "foreground.h"
 #include "host.h"
 #include "report.h"
 
 #include <errno.h>
-#include <spawn.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
-
-extern char **environ;
 
 /* Makes the folders above `path`. */
 static bool make_parents(const char *path, struct failure *failure)
@@ -67,23 +64,12 @@ static int edit(lua_State *L)
 }
 
 /* The editor gets the terminal; it is waited for outside the loop, as nothing else goes on meanwhile. */
-static int open_editor(const char *path)
+static int open_editor(struct runtime *runtime, const char *path)
 {
-    const char *editor = getenv("VISUAL");
-    if (!editor || !*editor)
-        editor = getenv("EDITOR");
-    if (!editor || !*editor || !isatty(STDIN_FILENO))
+    const char *editor = foreground_editor();
+    if (!editor || !isatty(STDIN_FILENO))
         return EXIT_DONE;
-    /* The variable may hold arguments: "emacs -nw". */
-    char *argv[] = {"sh", "-c", "eval \"$MOONBOOK_EDITOR\" '\"$1\"'", "sh", (char *)(uintptr_t)path, NULL};
-    pid_t child;
-    int status = 0;
-    setenv("MOONBOOK_EDITOR", editor, 1);
-    if (posix_spawnp(&child, "sh", NULL, NULL, argv, environ) != 0)
-        return EXIT_FAILED;
-    while (waitpid(child, &status, 0) < 0 && errno == EINTR)
-        ;
-    return WIFEXITED(status) && WEXITSTATUS(status) == 0 ? EXIT_DONE : EXIT_FAILED;
+    return foreground_run(runtime, editor, path, NULL) ? EXIT_DONE : EXIT_FAILED;
 }
 
 static int execute_edit(struct runtime *runtime, const struct command_line *line)
@@ -92,7 +78,7 @@ static int execute_edit(struct runtime *runtime, const struct command_line *line
     if (status != EXIT_DONE)
         return status;
     lua_getfield(runtime->L, LUA_REGISTRYINDEX, "moonbook.edit");
-    status = open_editor(lua_tostring(runtime->L, -1));
+    status = open_editor(runtime, lua_tostring(runtime->L, -1));
     lua_pop(runtime->L, 1);
     return status;
 }

@@ -112,8 +112,7 @@ static void push_given(lua_State *L, struct execution *execution, int main)
     lua_setglobal(L, "arg");
 }
 
-/* [-0, +0, v] --sudo-password: read once, kept for as long as the program runs. */
-static void take_sudo_password(lua_State *L, const char *text)
+void command_take_sudo_password(lua_State *L, const char *text)
 {
     struct secret_source source;
     struct failure failure;
@@ -277,7 +276,7 @@ static int execute_in_fiber(lua_State *L)
     lua_copy(L, -1, GIVEN);
     lua_settop(L, GIVEN);
     if (execution->line->sudo_source)
-        take_sudo_password(L, execution->line->sudo_source);
+        command_take_sudo_password(L, execution->line->sudo_source);
     take_targets(L, execution);
     if (execution->fleet.count == 1)
         execute_on_one(L, execution, MAIN, GIVEN);
@@ -400,6 +399,12 @@ static bool check_options(struct runtime *runtime, const struct command_line *li
     if (runtime->options.step && !terminal_present()) {
         failure_set(failure, "usage", "--step", "there is no terminal to ask on");
         failure_hint(failure, "start it from a terminal; --check --diff shows what --step would ask");
+        return false;
+    }
+    if (runtime->options.repl_on_error && runtime->options.json) {
+        failure_set(failure, "usage", "--repl-on-error",
+                    "events for a program and a session for a person exclude each other");
+        failure_hint(failure, "leave out --json");
         return false;
     }
     if (!line->on && (lonely || line->most_failures >= 0)) {

@@ -493,6 +493,13 @@ void fiber_kill_all(struct runtime *runtime)
         fiber_kill(fiber);
 }
 
+void fiber_kill_input(struct runtime *runtime, unsigned input)
+{
+    for (struct fiber *fiber = runtime->fibers; fiber; fiber = fiber->next)
+        if (fiber->context.input == input)
+            fiber_kill(fiber);
+}
+
 bool fiber_cancel_due(struct runtime *runtime)
 {
     return runtime->current && cancellation_due(runtime->current) &&

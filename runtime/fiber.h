@@ -73,6 +73,9 @@ void fiber_kill(struct fiber *fiber);
 void fiber_cancel_all(struct runtime *runtime);
 void fiber_kill_all(struct runtime *runtime);
 
+/* fiber_kill for every fiber that works for this input of a session. */
+void fiber_kill_input(struct runtime *runtime, unsigned input);
+
 /* Between shield and unshield a cancellation is put off: a change that was begun is finished. Nests. */
 void fiber_shield(struct runtime *runtime);
 void fiber_unshield(struct runtime *runtime);

@@ -27,6 +27,10 @@ static const char script[] =
     "fi\n"
     "printf '%s %s\\n%s\\n' \"$2\" \"$(field \"$2\" 20)\" \"$3\" >\"$1/lock\"\n";
 
+/* Arguments: the folder, the process. */
+static const char unlock_script[] = "exec 9<>\"$1/lock\" && flock -w 30 9 && read -r pid start <&9 && [ "
+                                    "\"$pid\" = \"$2\" ] && : >\"$1/lock\"\n";
+
 /* "run 20261122-104601-3fa2 of root@ops1 since 10:46:01" */
 static void describe_holder(const struct host *host, const char *run, struct buffer *text)
 {
@@ -96,4 +100,22 @@ bool host_lock(struct host *host, const char *run, struct failure *failure)
     buffer_free(&process);
     buffer_free(&holder);
     return host->locked != 0;
+}
+
+void host_unlock(struct host *host)
+{
+    struct buffer folder = {0}, process = {0};
+    struct process_result result;
+    struct failure failure;
+    if (!host->locked)
+        return;
+    buffer_format(&folder, "%s/moonbook", host->state);
+    buffer_format(&process, "%ld", host->pid);
+    const char *argv[] = {"sh", "-c", unlock_script, "sh", folder.bytes, process.bytes, NULL};
+    struct host_command command = {.argv = argv, .timeout_ms = LOCK_TIMEOUT_MS};
+    host_run(host, &command, &result, &failure);
+    process_result_free(&result);
+    host->locked = false;
+    buffer_free(&folder);
+    buffer_free(&process);
 }

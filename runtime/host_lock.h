@@ -11,4 +11,8 @@
  * that has it, whose it is, since when, and what to do. */
 bool host_lock(struct host *host, const char *run, struct failure *failure);
 
+/* Gives it back before the run ends: a session that waits for its operator keeps nobody off. What cannot be done now
+ * happens at the end of the process. */
+void host_unlock(struct host *host);
+
 #endif

@@ -2,6 +2,7 @@
 #include "remote_host.h"
 
 #include "fiber.h"
+#include "host_lock.h"
 #include "report.h"
 #include "ssh_identity.h"
 #include "ssh_known_hosts.h"
@@ -182,6 +183,14 @@ struct host *hosts_get(struct runtime *runtime, const struct host_spec *given, s
             return &each->host;
         }
     return &remote_new(hosts, &spec, key)->host;
+}
+
+void hosts_unlock(struct runtime *runtime)
+{
+    host_unlock(runtime->local);
+    for (struct remote_host *remote = runtime->hosts ? runtime->hosts->first : NULL; remote;
+         remote = remote->next)
+        host_unlock(&remote->host);
 }
 
 void hosts_close(struct runtime *runtime)

@@ -35,6 +35,9 @@ bool host_spec_parse(const char *text, struct host_spec *spec, struct buffer *sp
 /* The address that the operator gave for the host's server of that name ("consul_addr"), appended. False: none. */
 bool host_server_address(const struct host *host, const char *name, struct buffer *address);
 
+/* Gives back the locks that are held, also of this machine (host_unlock). */
+void hosts_unlock(struct runtime *runtime);
+
 /* Closes every connection; called by runtime_free, before the loop runs out. */
 void hosts_close(struct runtime *runtime);
 

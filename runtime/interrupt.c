@@ -12,6 +12,7 @@
 struct watch {
     struct runtime *runtime;
     struct fiber *root;
+    struct interrupt_session *session; /* or NULL */
     uv_async_t wake;
     struct sigaction before_int, before_term, before_alarm;
 };
@@ -28,6 +29,17 @@ static void on_hook(lua_State *L, lua_Debug *activation)
         failure_error(L, "cancelled", "interrupt", "interrupted");
 }
 
+/* May what runs be stopped by this signal? Of a session only what works for the input, or what lets nobody else run. */
+static bool is_meant(const struct watch *watch)
+{
+    struct runtime *runtime = watch->runtime;
+    const struct interrupt_session *session = watch->session;
+    if (!session)
+        return true;
+    return runtime->current != session->reader &&
+           ((session->call && fiber_context(runtime)->input == session->input) || runtime->interrupts > 1);
+}
+
 static void on_signal(int number)
 {
     struct watch *watch = active;
@@ -38,8 +50,10 @@ static void on_signal(int number)
         runtime->timed_out = true;
     else
         runtime->interrupts++;
+    if (number == SIGTERM && watch->session)
+        watch->session->ended = true;
     uv_async_send(&watch->wake); /* async-signal-safe by its documentation */
-    if (!runtime->current)
+    if (!runtime->current || !is_meant(watch))
         return;
     /* It runs, so that only flags are set; the root's cancellation would reach it anyway. */
     if (runtime->interrupts > 1)
@@ -54,8 +68,17 @@ static void on_signal(int number)
 static void on_wake(uv_async_t *async)
 {
     struct watch *watch = async->data;
+    struct interrupt_session *session = watch->session;
     if (!watch->runtime->interrupts && !watch->runtime->timed_out)
         return;
+    if (session && !watch->runtime->timed_out) {
+        if (session->call && watch->runtime->interrupts > 1)
+            fiber_kill_input(watch->runtime, session->input);
+        else if (session->call)
+            fiber_cancel(session->call);
+        fiber_wake(session->reader);
+        return;
+    }
     fiber_cancel(watch->root);
     if (watch->runtime->interrupts > 1)
         fiber_kill_all(watch->runtime);
@@ -78,6 +101,20 @@ void interrupt_watch(struct runtime *runtime, struct fiber *root, uint64_t timeo
     struct itimerval timer = {.it_value = {.tv_sec = (time_t)(timeout_ms / 1000),
                                            .tv_usec = (suseconds_t)(timeout_ms % 1000) * 1000}};
     setitimer(ITIMER_REAL, &timer, NULL); /* all zeros: no timer */
+}
+
+void interrupt_begin_session(struct runtime *runtime, struct interrupt_session *session)
+{
+    if (!active || active->runtime != runtime)
+        return;
+    session->outer = active->session;
+    active->session = session;
+}
+
+void interrupt_end_session(struct runtime *runtime)
+{
+    if (active && active->runtime == runtime && active->session)
+        active->session = active->session->outer;
 }
 
 static void on_closed(uv_handle_t *handle)

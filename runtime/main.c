@@ -27,12 +27,13 @@
 
 static const struct command *const commands[] = {&command_list,  &command_show, &command_run,
                                                  &command_hosts, &command_edit, &command_history,
-                                                 &command_api,   NULL};
+                                                 &command_api,   &command_repl, NULL};
 
 enum {
     OPTION_CHECK = 256,
     OPTION_DIFF,
     OPTION_STEP,
+    OPTION_REPL_ON_ERROR,
     OPTION_YES,
     OPTION_JSON,
     OPTION_SET,
@@ -56,33 +57,37 @@ static const struct {
     const char *name;
     const char *value; /* of --name VALUE, or NULL */
     int code;
-    unsigned needs; /* what the command must take */
+    unsigned needs; /* of what the command must take one; 0: any command */
     const char *about;
 } options[] = {
-    {"check", NULL, OPTION_CHECK, TAKES_RUN, "change nothing, list exactly what a run would change"},
+    {"check", NULL, OPTION_CHECK, TAKES_RUN | TAKES_SESSION,
+     "change nothing, list exactly what a run would change"},
     {"diff", NULL, OPTION_DIFF, TAKES_RUN, "show the differences of files"},
     {"step", NULL, OPTION_STEP, TAKES_RUN, "ask before each change"},
-    {"yes", NULL, OPTION_YES, TAKES_RUN, "answer every question of the runbook with yes"},
+    {"repl-on-error", NULL, OPTION_REPL_ON_ERROR, TAKES_RUN,
+     "a failed step opens a session there: :retry, :skip, :abort"},
+    {"yes", NULL, OPTION_YES, TAKES_RUN | TAKES_SESSION, "answer every question of the runbook with yes"},
     {"set", "NAME=VALUE", OPTION_SET, TAKES_SET, "a parameter; NAME.KEY=VALUE for a map; repeatable"},
     {"vars", "FILE", OPTION_VARS, TAKES_SET, "parameters from a .json or .lua file"},
     {"timeout", "DURATION", OPTION_TIMEOUT, TAKES_RUN, "stop the run after this time (90s, 10m)"},
     {"detailed-exitcode", NULL, OPTION_DETAILED, TAKES_RUN, "exit 2 when something was or would be changed"},
-    {"on", "HOSTS", OPTION_ON, TAKES_RUN,
+    {"on", "HOSTS", OPTION_ON, TAKES_RUN | TAKES_SESSION,
      "run there: c1,user@c2:22,b[01-40],@GROUP,consul:SERVICE,nomad:class=x"},
     {"except", "HOSTS", OPTION_EXCEPT, TAKES_HOSTS, "without these of them"},
     {"forks", "N", OPTION_FORKS, TAKES_RUN, "hosts at the same time (32)"},
     {"batch", "N|N%", OPTION_BATCH, TAKES_RUN, "so many hosts, and when all of them have ended the next"},
     {"max-failures", "N", OPTION_MAX_FAILURES, TAKES_RUN,
      "when more hosts have failed, begin no further one"},
-    {"sudo", NULL, OPTION_SUDO, TAKES_RUN, "act as root on other hosts, by sudo without a password"},
-    {"sudo-password", "SOURCE", OPTION_SUDO_PASSWORD, TAKES_RUN,
+    {"sudo", NULL, OPTION_SUDO, TAKES_RUN | TAKES_SESSION,
+     "act as root on other hosts, by sudo without a password"},
+    {"sudo-password", "SOURCE", OPTION_SUDO_PASSWORD, TAKES_RUN | TAKES_SESSION,
      "the same with one: prompt, pass:NAME, env:VAR, file:PATH, -"},
-    {"transport", "ssh|openssh", OPTION_TRANSPORT, TAKES_RUN,
+    {"transport", "ssh|openssh", OPTION_TRANSPORT, TAKES_RUN | TAKES_SESSION,
      "how other hosts are reached; else it is chosen"},
-    {"accept-new", NULL, OPTION_ACCEPT_NEW, TAKES_RUN,
+    {"accept-new", NULL, OPTION_ACCEPT_NEW, TAKES_RUN | TAKES_SESSION,
      "note and trust the keys of hosts that are not known yet"},
     {"json", NULL, OPTION_JSON, TAKES_JSON, "machine-readable: one JSON object a line on standard output"},
-    {"verbose", NULL, 'v', TAKES_RUN, "say also what was found as wanted"},
+    {"verbose", NULL, 'v', TAKES_RUN | TAKES_SESSION, "say also what was found as wanted"},
     {"help", NULL, 'h', 0, "this text"},
     {"version", NULL, OPTION_VERSION, 0, "the version"},
 };
@@ -213,6 +218,9 @@ static int apply_option(struct runtime *runtime, struct command_line *line, int 
     case OPTION_STEP:
         set->step = true;
         break;
+    case OPTION_REPL_ON_ERROR:
+        set->repl_on_error = true;
+        break;
     case OPTION_YES:
         set->yes = true;
         break;
@@ -257,7 +265,7 @@ static int check_option(const struct command_line *line, int code)
 {
     unsigned takes = line->command ? line->command->takes : TAKES_JSON | TAKES_RUN | TAKES_HOSTS;
     for (size_t i = 0; i < OPTION_COUNT; i++)
-        if (options[i].code == code && (options[i].needs & takes) != options[i].needs)
+        if (options[i].code == code && options[i].needs && !(options[i].needs & takes))
             return refuse("--%s is not for this command", options[i].name);
     return EXIT_DONE;
 }

@@ -5,6 +5,7 @@
 #include "quantity.h"
 #include "redact.h"
 #include "report_text_parts.h"
+#include "terminal.h"
 #include "utf8.h"
 
 #include <stdio.h>
@@ -147,8 +148,10 @@ void text_log(struct text_sink *sink, struct buffer *text, bool is_print)
     else
         buffer_append(&out, buffer_text(text), text->length);
     text_clear(sink);
+    const struct terminal_line *typed = terminal_leave(sink->runtime);
     fwrite(buffer_text(&out), 1, out.length, stdout);
     fflush(stdout);
+    terminal_back(sink->runtime, typed);
     buffer_free(&out);
     buffer_free(text);
 }

@@ -4,6 +4,7 @@
 #include "quantity.h"
 #include "redact.h"
 #include "report_text_parts.h"
+#include "terminal.h"
 #include "utf8.h"
 
 #include <langinfo.h>
@@ -64,8 +65,10 @@ void text_emit_now(struct text_sink *sink, struct buffer *text)
         return;
     }
     text_clear(sink);
+    const struct terminal_line *typed = terminal_leave(sink->runtime);
     fwrite(buffer_text(text), 1, text->length, stderr);
     fflush(stderr);
+    terminal_back(sink->runtime, typed);
     buffer_free(text);
 }
 
@@ -174,6 +177,10 @@ void text_progress(struct text_sink *sink, const char *text)
             fprintf(stderr, "      ... %s\n", buffer_text(&line));
             fflush(stderr);
         }
+        buffer_free(&line);
+        return;
+    }
+    if (sink->runtime->typed) { /* somebody types: there is no place for a live line */
         buffer_free(&line);
         return;
     }

@@ -10,6 +10,7 @@
 #include "journal.h"
 #include "json.h"
 #include "redact.h"
+#include "repl_line.h"
 #include "report.h"
 #include "secret.h"
 #include "transfer.h"
@@ -92,6 +93,7 @@ void runtime_free(struct runtime *runtime)
     end_fibers(runtime);
     interrupt_unwatch(runtime);
     transfers_free(runtime);
+    line_reader_free(runtime->reader);
     hosts_close(runtime);
     if (runtime->L)
         lua_close(runtime->L);

@@ -14,10 +14,12 @@ struct fiber;
 struct host;
 struct inventory_source;
 struct journal;
+struct line_reader;
 struct redactor;
 struct reporter;
 struct secret_store;
 struct target;
+struct terminal_line;
 struct transfers;
 
 /* A lock between fibers, first come first served (fiber.h). All zeros is a free one. */
@@ -32,6 +34,8 @@ struct fiber_context {
     struct target *target; /* what is done counts for this one; NULL outside of runs */
     const char *step;      /* name of the step that runs, or NULL; owned by the step's caller */
     bool inexact;          /* under --check: a value that only a real run can know was used */
+    bool session;          /* of a session: what it would change is shown and asked for */
+    unsigned input;        /* of a session: the input that it works for; 0: none */
 };
 
 /* What the command line asks of a run. */
@@ -39,6 +43,9 @@ struct runtime_options {
     bool check;                /* --check: predict every change, make none */
     bool diff;                 /* --diff: show differences */
     bool step;                 /* --step: ask before each change */
+    bool trusted;              /* of a session: "a" was said at a question */
+    bool repl_on_error;        /* --repl-on-error: a failed step opens a session */
+    bool requests;             /* :http of a session: requests are shown */
     bool yes;                  /* --yes: answer every confirm() with yes */
     bool json;                 /* --json: events on standard output */
     bool verbose;              /* -v */
@@ -82,14 +89,17 @@ struct runtime {
     int exit_status;
     void *spare_stacks; /* stacks of ended fibers, kept for the next */
 
-    struct redactor *redactor;   /* never NULL */
-    struct reporter *reporter;   /* never NULL */
-    struct journal *journal;     /* NULL outside runs */
-    struct transfers *transfers; /* NULL until the first HTTP request */
-    struct host *local;          /* the operator's machine */
-    struct hosts *hosts;         /* the other ones; NULL until one is named */
-    struct fiber_lock terminal;  /* who asks the person */
-    struct fiber_lock stepping;  /* whose change --step asks about: the next knows the answer */
+    struct redactor *redactor;                   /* never NULL */
+    struct reporter *reporter;                   /* never NULL */
+    struct journal *journal;                     /* NULL outside runs */
+    struct line_reader *reader;                  /* of sessions; NULL until the first */
+    struct transfers *transfers;                 /* NULL until the first HTTP request */
+    struct host *local;                          /* the operator's machine */
+    struct hosts *hosts;                         /* the other ones; NULL until one is named */
+    struct fiber_lock terminal;                  /* who asks the person */
+    struct fiber_lock stepping;                  /* whose change is asked about: the next knows the answer */
+    struct fiber_lock session;                   /* whose failed step has its session (--repl-on-error) */
+    const struct terminal_line *typed;           /* the line that is being typed (terminal.h); NULL: none */
     const struct binding_module *const *modules; /* what bindings_open registered: NULL-terminated */
     int (*reference)(lua_State *L); /* what bindings_open registered: [-0, +1, m] pushes the reference
                                                   * as a list of {kind=, name=, ...} */
@@ -98,6 +108,10 @@ struct runtime {
     const struct secret_store *stores;        /* likewise */
     /* What bindings_open registered: the host of that name which the table at `index` describes, as host{} does. [-0, +0, v] */
     struct host *(*describe_host)(lua_State *L, const char *name, int index);
+    /* What bindings_open registered, or NULL: values that are there now, for the completion of a session. [-5, +0, v] The
+     * call ("consul.agent.deregister_service"), the number of the argument, the name of the option there or nil, what
+     * is typed of it, and the list to append texts to: what is in it after 200 ms is offered. */
+    lua_CFunction live_values;
     char *program; /* path of the running program */
 };
 

@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <termios.h>
 #include <unistd.h>
 
@@ -107,6 +108,31 @@ static bool ask(struct runtime *runtime, int file, const char *text, bool echo, 
     return done;
 }
 
+const struct terminal_line *terminal_leave(struct runtime *runtime)
+{
+    const struct terminal_line *line = runtime->typed;
+    runtime->typed = NULL;
+    if (line)
+        line->leave(line->context);
+    return line;
+}
+
+void terminal_back(struct runtime *runtime, const struct terminal_line *line)
+{
+    if (!line)
+        return;
+    line->back(line->context);
+    runtime->typed = line;
+}
+
+void terminal_size(unsigned *columns, unsigned *rows)
+{
+    struct winsize size = {0};
+    bool known = ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0;
+    *columns = known && size.ws_col >= 20 ? size.ws_col : 80;
+    *rows = known && size.ws_row >= 4 ? size.ws_row : 24;
+}
+
 bool terminal_ask(struct runtime *runtime, const char *text, bool echo, struct buffer *answer,
                   struct failure *failure)
 {
@@ -121,7 +147,9 @@ bool terminal_ask(struct runtime *runtime, const char *text, bool echo, struct b
         close(file);
         return fiber_wait_failure(failure, outcome, "ask", 0);
     }
+    const struct terminal_line *typed = terminal_leave(runtime);
     bool done = ask(runtime, file, text, echo, answer, failure);
+    terminal_back(runtime, typed);
     fiber_unlock(&runtime->terminal);
     return done;
 }

@@ -17,4 +17,19 @@ bool terminal_ask(struct runtime *runtime, const char *question, bool echo, stru
 /* Is there a terminal to ask on? */
 bool terminal_present(void);
 
+/* Somebody types a line while fibers go on: whoever writes to the terminal or asks on it takes that line off the screen
+ * and brings it back (runtime->typed). */
+struct terminal_line {
+    void (*leave)(void *context);
+    void (*back)(void *context);
+    void *context;
+};
+
+/* Takes the line that is being typed off the screen; what returns is handed to terminal_back. NULL: there is none. */
+const struct terminal_line *terminal_leave(struct runtime *runtime);
+void terminal_back(struct runtime *runtime, const struct terminal_line *line);
+
+/* Columns and rows of the terminal that standard output is; 80 and 24 where it is none. */
+void terminal_size(unsigned *columns, unsigned *rows);
+
 #endif

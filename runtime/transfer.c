@@ -2,6 +2,7 @@
 #include "transfer_attempt.h"
 
 #include "fiber.h"
+#include "report.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -370,8 +371,48 @@ static bool admit(struct runtime *runtime, const struct transfer_request *reques
     return true;
 }
 
+#define BODY_SHOWN 400 /* bytes of a request's body */
+
+/* :http of a session: what was asked and what came. Headers are left out: they hold tokens. */
+static void show_request(struct runtime *runtime, const struct transfer_request *request, int status,
+                         size_t length, uint64_t started)
+{
+    struct buffer line = {0}, body = {0};
+    if (!runtime->options.requests)
+        return;
+    buffer_format(&line, "%s ", request->method);
+    transfer_show_url(request->url, &line);
+    if (status)
+        buffer_format(&line, " -> %d, %zu bytes, %llu ms\n", status, length,
+                      (unsigned long long)(runtime_now(runtime) - started));
+    else
+        buffer_format(&line, " -> no answer, %llu ms\n",
+                      (unsigned long long)(runtime_now(runtime) - started));
+    if (request->body) {
+        buffer_append(&body, request->body, request->body_length);
+        buffer_append_text(&line, "  ");
+        redacted_head(runtime->redactor, &body, BODY_SHOWN, &line);
+        buffer_append_text(&line, body.length > BODY_SHOWN ? "...\n" : "\n");
+        buffer_wipe(&body);
+    }
+    report_log(runtime, line.bytes, line.length - 1, false);
+    buffer_wipe(&line);
+}
+
+static bool perform(struct runtime *runtime, const struct transfer_request *request,
+                    struct transfer_answer *answer, struct failure *failure);
+
 bool transfer_perform(struct runtime *runtime, const struct transfer_request *request,
                       struct transfer_answer *answer, struct failure *failure)
+{
+    uint64_t started = runtime_now(runtime);
+    bool came = perform(runtime, request, answer, failure);
+    show_request(runtime, request, came ? answer->status : 0, came ? answer->body.length : 0, started);
+    return came;
+}
+
+static bool perform(struct runtime *runtime, const struct transfer_request *request,
+                    struct transfer_answer *answer, struct failure *failure)
 {
     memset(answer, 0, sizeof *answer);
     if (!admit(runtime, request, failure))
@@ -473,8 +514,11 @@ struct transfer_stream *transfer_stream_open(struct runtime *runtime, const stru
         transfer_end(transfer, CURLE_FAILED_INIT);
     } else
         transfers_drive(transfers, CURL_SOCKET_TIMEOUT, 0);
-    uint64_t deadline = request->timeout_ms ? runtime_now(runtime) + request->timeout_ms : 0;
-    if (await_head(stream, deadline, failure))
+    uint64_t started = runtime_now(runtime),
+             deadline = request->timeout_ms ? started + request->timeout_ms : 0;
+    bool came = await_head(stream, deadline, failure);
+    show_request(runtime, request, came ? stream->answer.status : 0, stream->answer.body.length, started);
+    if (came)
         return stream;
     transfer_stream_close(stream);
     return NULL;

@@ -1,0 +1,182 @@
+/* The history of sessions: a file in the state folder, 0600, an input a line with its newlines escaped. Appended to as it comes,
+ * so that sessions at the same time and a session that is killed lose nothing. */
+#include "host.h"
+#include "redact.h"
+#include "repl.h"
+
+#include <ctype.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define KEPT_MOST 2000
+#define SIZE_MOST (4 << 20)
+
+/* "\n" and "\\" for the file, and back. */
+static void escape(const char *text, struct buffer *out)
+{
+    for (; *text; text++)
+        if (*text == '\n')
+            buffer_append_text(out, "\\n");
+        else if (*text == '\\')
+            buffer_append_text(out, "\\\\");
+        else
+            buffer_append(out, text, 1);
+}
+
+static void unescape(const char *text, size_t length, struct buffer *out)
+{
+    for (size_t i = 0; i < length; i++) {
+        bool escaped = text[i] == '\\' && i + 1 < length;
+        i += escaped;
+        buffer_append(out, escaped && text[i] == 'n' ? "\n" : text + i, 1);
+    }
+}
+
+/* ---- what is not kept ---- */
+
+/* Does what stands before the literal name something secret? X-Vault-Token = "...", token="...", VAULT_TOKEN. */
+static bool names_secret(const char *text, size_t end)
+{
+    static const char *const words[] = {"token",  "password", "passwd",     "secret",
+                                        "apikey", "api_key",  "passphrase", "bearer"};
+    size_t begin = end > 40 ? end - 40 : 0;
+    for (size_t at = begin; at < end; at++) {
+        for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
+            size_t length = strlen(words[i]);
+            if (at + length > end || strncasecmp(text + at, words[i], length) != 0)
+                continue;
+            size_t after = at + length;
+            while (after < end &&
+                   (isalnum((unsigned char)text[after]) || strchr("_ \t\"']=[(,", text[after])))
+                after++;
+            if (after == end && memchr(text + at + length, '=', end - at - length))
+                return true;
+        }
+    }
+    return false;
+}
+
+/* Looks the literal like one? Tokens of Vault ("hvs.", "s.", "b."), private keys, JSON web tokens, and what is secret by its
+ * name. An id of Consul is 36 characters of hexadecimal digits, and so is its secret: with a name only. */
+static bool looks_secret(const char *text, size_t begin, size_t length)
+{
+    static const char *const prefixes[] = {"hvs.", "hvb.", "hvr.",       "s.",   "b.",
+                                           "r.",   "eyJ",  "-----BEGIN", "ghp_", "AKIA"};
+    for (size_t i = 0; i < sizeof prefixes / sizeof *prefixes; i++) {
+        size_t prefix = strlen(prefixes[i]);
+        if (length >= 20 && strncmp(text + begin, prefixes[i], prefix) == 0 &&
+            !memchr(text + begin, ' ', prefix < 6 ? length : 0))
+            return true;
+    }
+    return length >= SECRET_MINIMUM && begin && names_secret(text, begin - 1);
+}
+
+/* Is a secret in it: one that is known, or a literal that looks like one? */
+static bool is_secret(const struct repl *repl, const char *text)
+{
+    struct buffer copy = {0};
+    buffer_append_text(&copy, text);
+    bool secret = redact(repl->runtime->redactor, &copy);
+    buffer_wipe(&copy);
+    for (size_t i = 0; text[i] && !secret; i++) {
+        if (text[i] != '"' && text[i] != '\'')
+            continue;
+        size_t length = 0;
+        while (text[i + 1 + length] && text[i + 1 + length] != text[i])
+            length += text[i + 1 + length] == '\\' && text[i + 2 + length] ? 2 : 1;
+        secret = looks_secret(text, i + 1, length);
+        i += length + (text[i + 1 + length] != '\0');
+    }
+    return secret;
+}
+
+/* ---- the file ---- */
+
+static bool append(const char *path, const char *text, size_t length, int flags)
+{
+    int file = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW | flags, 0600);
+    if (file < 0)
+        return false;
+    bool done = fchmod(file, 0600) == 0 && write(file, text, length) == (ssize_t)length;
+    return close(file) == 0 && done;
+}
+
+void repl_history_add(struct repl *repl, const char *text)
+{
+    struct buffer line = {0};
+    if (!repl->history || is_secret(repl, text))
+        return;
+    line_remember(repl->reader, text);
+    escape(text, &line);
+    buffer_append_text(&line, "\n");
+    append(repl->history, line.bytes, line.length, O_APPEND);
+    buffer_wipe(&line);
+}
+
+/* What is too much goes: the newest stay. */
+static void shorten(const char *path, const char *from, size_t length)
+{
+    struct buffer beside = {0};
+    buffer_format(&beside, "%s.%ld", path, (long)getpid());
+    if (append(beside.bytes, from, length, O_EXCL))
+        rename(beside.bytes, path);
+    else
+        unlink(beside.bytes);
+    buffer_free(&beside);
+}
+
+static void read_all(const char *path, struct buffer *text)
+{
+    char piece[65536];
+    int file = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    ssize_t length;
+    while (file >= 0 && text->length < SIZE_MOST && (length = read(file, piece, sizeof piece)) > 0)
+        buffer_append(text, piece, (size_t)length);
+    if (file >= 0)
+        close(file);
+}
+
+static void make_folder(const char *state)
+{
+    struct buffer path = {0};
+    buffer_append_text(&path, state);
+    for (char *slash = strchr(path.bytes + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
+        *slash = '\0';
+        mkdir(path.bytes, 0700);
+        *slash = '/';
+    }
+    mkdir(path.bytes, 0700);
+    buffer_append_text(&path, "/moonbook");
+    mkdir(path.bytes, 0700);
+    buffer_free(&path);
+}
+
+void repl_history_open(struct repl *repl, bool read)
+{
+    struct buffer path = {0}, text = {0}, entry = {0};
+    make_folder(repl->runtime->local->state);
+    buffer_format(&path, "%s/moonbook/history", repl->runtime->local->state);
+    repl->history = path.bytes;
+    if (!read)
+        return;
+    read_all(path.bytes, &text);
+    size_t entries = 0;
+    for (const char *at = text.bytes; at && (at = strchr(at, '\n')); at++)
+        entries++;
+    const char *from = buffer_text(&text);
+    for (size_t drop = entries > KEPT_MOST ? entries - KEPT_MOST : 0; drop; drop--)
+        from = strchr(from, '\n') + 1;
+    if (entries > KEPT_MOST + KEPT_MOST / 2)
+        shorten(path.bytes, from, text.length - (size_t)(from - text.bytes));
+    for (const char *end; (end = strchr(from, '\n')); from = end + 1) {
+        buffer_clear(&entry);
+        unescape(from, (size_t)(end - from), &entry);
+        line_remember(repl->reader, buffer_text(&entry));
+    }
+    buffer_wipe(&text);
+    buffer_wipe(&entry);
+}
