@@ -86,7 +86,7 @@ static size_t skip_string(struct place *place, size_t at)
 /* The same for [[ ]] and [==[ ]==]; 0: it is none. */
 static size_t skip_long(struct place *place, size_t at)
 {
-    size_t level = strspn(place->text + at + 1, "=");
+    size_t level = place->text[at] == '[' ? strspn(place->text + at + 1, "=") : 0;
     if (place->text[at] != '[' || place->text[at + 1 + level] != '[')
         return 0;
     for (size_t i = at + level + 2; i + level + 1 < place->cursor; i++)

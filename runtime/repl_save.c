@@ -27,7 +27,7 @@ struct piece {
 
 static size_t bracket_length(const char *text)
 {
-    size_t level = strspn(text + 1, "=");
+    size_t level = *text == '[' ? strspn(text + 1, "=") : 0;
     if (*text != '[' || text[1 + level] != '[')
         return 0;
     for (const char *at = text + level + 2; *at; at++)
