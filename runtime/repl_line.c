@@ -422,7 +422,8 @@ static void open_editor(struct line_reader *reader)
     el_set(reader->edit, EL_SIGNAL, 0);
     el_set(reader->edit, EL_HIST, history, reader->history);
     el_set(reader->edit, EL_GETCFN, next_character);
-    el_set(reader->edit, EL_ADDFN, "moonbook-complete", "what could stand here", on_tab);
+    /* The wide one: the narrow el_set leaks its copies of both texts. */
+    el_wset(reader->edit, EL_ADDFN, L"moonbook-complete", L"what could stand here", on_tab);
     el_set(reader->edit, EL_BIND, "^I", "moonbook-complete", NULL);
     el_set(reader->edit, EL_BIND, "^R", "em-inc-search-prev", NULL);
     el_source(reader->edit, NULL); /* the user's own keys */
