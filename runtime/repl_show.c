@@ -170,9 +170,9 @@ static void add_folded(lua_State *L, int index, const char *name, size_t most, b
 static int rank_of(const char *key)
 {
     static const char *const first[] = {
-        "name", "node",        "id",          "service", "servicename", "serviceid",
-        "key",  "status",      "state",       "type",    "address",     "serviceaddress",
-        "port", "serviceport", "serviceport", "version", "datacenter"};
+        "name",        "node",    "id",         "service", "servicename", "serviceid",      "key",
+        "status",      "state",   "ready",      "type",    "address",     "serviceaddress", "port",
+        "serviceport", "version", "datacenter", "changed", "before",      "after"};
     for (size_t i = 0; i < sizeof first / sizeof *first; i++)
         if (strcasecmp(key, first[i]) == 0)
             return (int)i;
