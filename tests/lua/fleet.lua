@@ -352,7 +352,7 @@ tap.test("each host computes its own parameters and has locals of its own; data 
   tap.equal(result.code, 0, result.stderr)
   tap.equal(lines(result.stdout), { "c1: Linux\t1\t2", "c2: Linux\t1\t2" })
   tap.match(result.stderr, "book.lua on 2 hosts\n")
-  tap.match(result.stderr, "\nchanged c1  changed: 2, unchanged: 0, failed: 0 [^\n]*\n" ..
+  tap.match(result.stderr, "\nchanged c1  changed: 2, unchanged: 0, failed: 0[^\n]*\n" ..
     "  changed write\n +changed file.present [^\n]*/a")
   tap.match(result.stderr, "\nok      c2  changed: 0, unchanged: 2, failed: 0[^\n]*\nwarning: seen\n")
   tap.match(result.stderr, "\n2 of 2 hosts done\nchanged: 2, unchanged: 2, failed: 0 ")
