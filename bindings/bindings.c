@@ -5,6 +5,7 @@
 #include "binding.h"
 #include "host_value.h"
 #include "inventory.h"
+#include "live_values.h"
 #include "reference.h"
 #include "secret_source.h"
 
@@ -83,6 +84,7 @@ void bindings_open(lua_State *L)
     runtime_of(L)->inventory = inventory;
     runtime_of(L)->stores = stores;
     runtime_of(L)->describe_host = host_describe;
+    runtime_of(L)->live_values = live_values;
     for (size_t i = 0; modules[i]; i++)
         open_module(L, modules[i]);
 }

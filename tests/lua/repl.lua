@@ -1,5 +1,7 @@
 -- Sessions: driven through pipes, and in a real terminal by expect.
 local tap = require "tap"
+local nomad_servers = require "nomad_server"
+local vault_servers = require "vault_server"
 
 local program = os.getenv "MOONBOOK" or "build/moonbook"
 local folder = host.run { "mktemp", "-d", reads = true }.stdout:gsub("%s+$", "")
@@ -53,6 +55,7 @@ local function terminal(steps, options)
     "set env(XDG_STATE_HOME) " .. tcl(options.state or folder .. "/state"),
     "set env(PAGER) " .. tcl(options.pager or "cat"),
     "set env(HOME) " .. tcl(folder),
+    options.env or "",
     "set stty_init {rows 50 columns " .. (options.columns or 100) .. "}",
     "spawn -noecho " .. (options.command or program .. " repl " .. (options.arguments or "")),
   }
@@ -373,6 +376,42 @@ tap.test("Tab completes names, fields, methods, endpoints, options, paths, comma
   add(":help systemd.run", "ning")
   steps[#steps + 1] = { keys = END }
   terminal(steps)
+end)
+
+tap.test("Tab offers the values that exist: nodes, paths in Vault, units, hosts; what does not answer gives none", function()
+  local server <close> = nomad_servers.start()
+  local safe <close> = vault_servers.start()
+  for _, name in ipairs { "deploy", "build", "team/key" } do
+    safe:client().write("secret/data/ci/" .. name, { data = { password = "x" } })
+  end
+  safe:client().sys.put_acl_policy("operators", { policy = 'path "x" { capabilities = ["read"] }' })
+  host.run { "mkdir", folder .. "/bin" }
+  file.present { folder .. "/bin/systemctl", mode = "0755", content = "#!/bin/sh\n" ..
+    "case $1 in list-units) echo 'nomad.service loaded active running Nomad' ;; *) echo 'nothing-else.timer enabled' ;; esac\n" }
+  note("hosts.lua", "return { hosts = { builder07 = { address = '127.0.0.7' } } }")
+  local environment = ("set env(NOMAD_ADDR) %s\nset env(VAULT_ADDR) %s\nset env(VAULT_TOKEN) %s\nset env(CONSUL_HTTP_ADDR) " ..
+    "127.0.0.1:1\nset env(PATH) %s:$env(PATH)\nset env(MOONBOOK_HOSTS) %s"):format(server.url, safe.url, safe.token,
+    folder .. "/bin", folder .. "/hosts.lua")
+  local steps = { PROMPT }
+  local function add(text, wanted)
+    table.move({ { keys = text .. TAB }, { wait = wanted }, { keys = INTERRUPT }, { wait = "\\^C\r\n.*> $" } }, 1, 4, #steps + 1,
+      steps)
+  end
+  local id = server:client().nodes.list_nodes()[1].ID
+  add('nomad.nodes.read_node("', id)
+  add(('nomad.nodes.read_node("%s'):format(id:sub(1, 6)), id:sub(7))
+  add('host("local").nomad.nodes.read_node("' .. id:sub(1, 6), id:sub(7))
+  add("vault.read('secret/data/ci/de", "ploy")
+  add("vault.read('secret/data/ci/te", "am/")
+  add("vault.read('sec", "ret/")
+  add("vault.sys.read_acl_policy('oper", "ators")
+  add("vault.kv_v2.read_secret('x', { mount = 'sec", "ret/")
+  add("systemd.running { 'nom", "ad.service")
+  add("systemd.status 'noth", "ing-else.timer")
+  add("host 'buil", "der07")
+  add('consul.agent.deregister_service("_nom', "_nom")
+  steps[#steps + 1] = { keys = END }
+  terminal(steps, { env = environment })
 end)
 
 tap.test("task runs on, its end is told without breaking the line that is typed", function()
