@@ -63,14 +63,31 @@ static bool is_asked_for(struct runtime *runtime)
                                            : runtime->options.step;
 }
 
-/* The first letter of the answer, 'n' for none; 0: it could not be asked. "a" trusts the rest of the run or session. */
+/* The letter of "y" or "yes", 'n' for what is no answer: a line that was meant for the prompt may begin with any letter. */
+static char letter_of(const struct buffer *answer)
+{
+    static const char *const answers[] = {"y", "yes", "a", "all", "d", "diff", "q", "quit"};
+    char word[8] = "";
+    const char *begin = buffer_text(answer) + strspn(buffer_text(answer), " \t");
+    size_t length = strcspn(begin, " \t\r\n");
+    if (length < sizeof word && !begin[length + strspn(begin + length, " \t\r\n")])
+        memcpy(word, begin, length);
+    for (size_t i = 0; i < sizeof answers / sizeof *answers; i++)
+        if (strcasecmp(word, answers[i]) == 0)
+            return *answers[i];
+    return 'n';
+}
+
+/* The letter of the answer, 'n' for none; 0: it could not be asked. "a" trusts the rest of the run or session. */
 static char ask_once(struct runtime *runtime, const struct change *change, bool whole,
                      struct failure *failure)
 {
     struct buffer question = {0}, answer = {0};
     add_description(runtime, &question, change, whole);
+    if (fiber_context(runtime)->session)
+        terminal_forget(); /* typed for the prompt, before this was seen */
     bool asked = terminal_ask(runtime, buffer_text(&question), true, &answer, failure);
-    char letter = !asked ? 0 : answer.length && answer.bytes[0] ? answer.bytes[0] : 'n';
+    char letter = asked ? letter_of(&answer) : 0;
     if (letter == 'a' && fiber_context(runtime)->session)
         runtime->options.trusted = true;
     else if (letter == 'a')

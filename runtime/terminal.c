@@ -29,6 +29,15 @@ bool terminal_present(void)
     return true;
 }
 
+void terminal_forget(void)
+{
+    int file = open("/dev/tty", O_RDWR | O_CLOEXEC | O_NOCTTY);
+    if (file < 0)
+        return;
+    tcflush(file, TCIFLUSH);
+    close(file);
+}
+
 static void on_readable(uv_poll_t *poll, int status, int events)
 {
     (void)status;

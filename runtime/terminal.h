@@ -17,6 +17,9 @@ bool terminal_ask(struct runtime *runtime, const char *question, bool echo, stru
 /* Is there a terminal to ask on? */
 bool terminal_present(void);
 
+/* What was typed and nobody has read is dropped: it was no answer to a question that is asked only now. */
+void terminal_forget(void);
+
 /* Somebody types a line while fibers go on: whoever writes to the terminal or asks on it takes that line off the screen
  * and brings it back (runtime->typed). */
 struct terminal_line {
