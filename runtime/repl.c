@@ -361,6 +361,7 @@ void repl_init(struct repl *repl, lua_State *L)
     *repl = (struct repl){.runtime = runtime_of(L), .L = L, .reference = LUA_NOREF};
     repl->context = *fiber_context(repl->runtime);
     repl->context.session = true;
+    repl->outer_trusted = repl->runtime->options.trusted;
     repl->signals.reader = repl->runtime->current;
     push_environment(L);
     repl_tasks_open(repl, lua_gettop(L));
@@ -374,6 +375,7 @@ void repl_init(struct repl *repl, lua_State *L)
 void repl_clear(struct repl *repl)
 {
     repl_tasks_end(repl);
+    repl->runtime->options.trusted = repl->outer_trusted; /* "all this session" ends with it */
     line_reader_of(repl->runtime, NULL, NULL, &(bool){false});
     luaL_unref(repl->L, LUA_REGISTRYINDEX, repl->environment);
     luaL_unref(repl->L, LUA_REGISTRYINDEX, repl->reference);

@@ -36,6 +36,7 @@ struct repl {
     int environment; /* registry reference: what inputs assign and the locals that they leave, before the globals */
     int reference; /* registry reference: the reference of all functions, once it was asked for; LUA_NOREF */
     struct fiber_context context; /* of inputs: the host that they act on */
+    bool outer_trusted;           /* what was trusted before it: "all" of a session is not all of the next */
     bool ended;                   /* :quit, Ctrl-D */
     bool failed;                  /* an input of a pipe failed */
     char *history;                /* path of the file, or NULL */
