@@ -10,6 +10,7 @@
 #include "repl_show.h"
 #include "report.h"
 #include "terminal.h"
+#include "utf8.h"
 
 #include <lauxlib.h>
 #include <stdio.h>
@@ -32,6 +33,7 @@ void repl_print(struct repl *repl, struct buffer *text)
     unsigned columns, rows;
     terminal_size(&columns, &rows);
     redact(repl->runtime->redactor, text);
+    utf8_disarm(text->bytes, text->length);
     bool paged =
         line_is_edited(repl->reader) && count_lines(text) >= rows && foreground_page(repl->runtime, text);
     if (!paged) {

@@ -2,6 +2,8 @@
 #include "repl_show.h"
 
 #include "json.h"
+#include "redact.h"
+#include "runtime.h"
 #include "utf8.h"
 
 #include <lauxlib.h>
@@ -54,12 +56,20 @@ static size_t fitting(const char *text, size_t length, size_t columns)
     return fit;
 }
 
-/* In one line, harmless for the terminal, at most so many columns. */
-static void add_line(struct buffer *out, const char *text, size_t length, size_t most)
+/* In one line, harmless for the terminal, at most so many columns. A secret goes before anything is cut: what is left of it
+ * would pass unseen afterwards. */
+static void add_line(lua_State *L, struct buffer *out, const char *text, size_t length, size_t most)
 {
     size_t from = out->length;
+    struct buffer clean = {0};
+    buffer_append(&clean, text, length);
+    if (redact(runtime_of(L)->redactor, &clean)) {
+        text = buffer_text(&clean);
+        length = clean.length;
+    }
     bool cut = length > most && shown_width(text, length < most * 4 ? length : most * 4) > most;
     buffer_append(out, text, cut ? fitting(text, length < most * 4 ? length : most * 4, most - 3) : length);
+    buffer_wipe(&clean);
     utf8_disarm(out->bytes + from, out->length - from);
     for (size_t i = from; i < out->length; i++)
         if (out->bytes[i] == '\n' || out->bytes[i] == '\t')
@@ -111,7 +121,7 @@ static void add_scalar(lua_State *L, int index, const char *name, size_t most, b
     lua_Integer number = lua_type(L, index) == LUA_TNUMBER ? lua_tointegerx(L, index, &whole) : 0;
     if (lua_type(L, index) == LUA_TSTRING) {
         const char *text = lua_tolstring(L, index, &length);
-        add_line(out, text, length, most);
+        add_line(L, out, text, length, most);
     } else if (lua_isnil(L, index) || json_is_null(L, index)) {
         buffer_append_text(out, lua_isnil(L, index) ? "nil" : "null");
     } else if (whole && show_quantity(name, number, &meaning)) {
@@ -123,7 +133,7 @@ static void add_scalar(lua_State *L, int index, const char *name, size_t most, b
         buffer_format(out, "%lld", (long long)number);
     } else {
         const char *text = luaL_tolstring(L, index, &length);
-        add_line(out, text, length, most);
+        add_line(L, out, text, length, most);
         lua_pop(L, 1);
     }
     buffer_free(&meaning);
@@ -319,6 +329,7 @@ static void fill_column(const struct rows *rows, const char *key, struct column 
     lua_State *L = rows->L;
     *column = (struct column){.ends = allocate((rows->count + 1) * sizeof *column->ends),
                               .width = shown_width(key, strlen(key))};
+    column->width = column->width > CELL_MOST ? CELL_MOST : column->width;
     lua_pushstring(L, key);
     int name = lua_gettop(L);
     for (size_t i = 0; i < rows->count; i++) {
@@ -339,7 +350,7 @@ static void fill_names(const struct rows *rows, struct column *column)
         size_t length;
         lua_rawgeti(rows->L, rows->names, (lua_Integer)i + 1);
         const char *text = lua_tolstring(rows->L, -1, &length);
-        add_line(&column->text, text, length, CELL_MOST);
+        add_line(rows->L, &column->text, text, length, CELL_MOST);
         lua_pop(rows->L, 1);
         add_cell(column, i);
     }
@@ -375,7 +386,10 @@ struct table {
 static void append_column(struct table *table, const char *key, const struct column *column, size_t most)
 {
     size_t from = table->used ? table->used + GAP : 0;
-    append_cell(&table->lines[0], &table->at[0], from, key, strlen(key), most);
+    struct buffer title = {0};
+    add_line(table->rows.L, &title, key, strlen(key), CELL_MOST);
+    append_cell(&table->lines[0], &table->at[0], from, buffer_text(&title), title.length, most);
+    buffer_free(&title);
     for (size_t i = 0; i < table->rows.count; i++) {
         size_t begin = i ? column->ends[i - 1] : 0;
         append_cell(&table->lines[i + 1], &table->at[i + 1], from, buffer_text(&column->text) + begin,
@@ -388,6 +402,13 @@ static void free_column(struct column *column)
 {
     buffer_free(&column->text);
     free(column->ends);
+}
+
+/* The name of a column that has no room. */
+static void add_left(lua_State *L, struct buffer *left, const char *key)
+{
+    buffer_append_text(left, left->length ? ", " : "");
+    add_line(L, left, key, strlen(key), CELL_MOST);
 }
 
 #define CUT_LEAST 8 /* columns that a cut cell must have left */
@@ -405,7 +426,7 @@ static void append_columns(struct table *table, const struct key *keys, size_t c
     }
     for (size_t i = 0; i < count; i++) {
         if (full) {
-            buffer_format(left, "%s%s", left->length ? ", " : "", keys[i].text);
+            add_left(table->rows.L, left, keys[i].text);
             continue;
         }
         fill_column(&table->rows, keys[i].text, &column);
@@ -415,7 +436,7 @@ static void append_columns(struct table *table, const struct key *keys, size_t c
             full = column.width > room;
         } else if (column.filled) {
             full = true;
-            buffer_append_text(left, keys[i].text);
+            add_left(table->rows.L, left, keys[i].text);
         }
         free_column(&column);
     }
@@ -464,7 +485,7 @@ static void show_record(lua_State *L, int index, struct buffer *out)
     widest = widest > CELL_MOST ? CELL_MOST : widest;
     for (size_t i = 0; i < count; i++) {
         size_t from = out->length, width;
-        add_line(out, keys[i].text, strlen(keys[i].text), CELL_MOST);
+        add_line(L, out, keys[i].text, strlen(keys[i].text), CELL_MOST);
         width = shown_width(out->bytes + from, out->length - from);
         pad(out, GAP + (width < widest ? widest - width : 0));
         lua_pushstring(L, keys[i].text);
@@ -479,7 +500,9 @@ static void show_record(lua_State *L, int index, struct buffer *out)
         if (lua_type(L, -2) == LUA_TSTRING)
             continue;
         const char *key = push_key(L, lua_gettop(L) - 1);
-        buffer_format(out, "[%s]  ", key);
+        buffer_append_text(out, "[");
+        add_line(L, out, key, strlen(key), CELL_MOST);
+        buffer_append_text(out, "]  ");
         lua_pop(L, 1);
         add_folded(L, lua_gettop(L), NULL, LINE_MOST, true, out);
         buffer_append(out, "\n", 1);
@@ -536,22 +559,37 @@ void show_value(lua_State *L, int index, size_t width, struct buffer *out)
 
 /* ---- everything ---- */
 
-static void show_tree(lua_State *L, int index, const char *name, int depth, struct buffer *out);
+/* The tables that a branch is in, innermost first: one that holds itself would never end, or only after 2^DEPTH_MOST lines. */
+struct branch {
+    const void *table;
+    const struct branch *outer;
+};
 
-static void begin_branch(struct buffer *out, int depth, const char *name)
+static void show_tree(lua_State *L, int index, const char *name, int depth, const struct branch *outer,
+                      struct buffer *out);
+
+static bool is_within(const struct branch *branch, const void *table)
 {
-    pad(out, (size_t)depth * 2);
-    add_line(out, name, strlen(name), LINE_MOST);
+    while (branch && branch->table != table)
+        branch = branch->outer;
+    return branch;
 }
 
-static void show_branches(lua_State *L, int index, int depth, struct buffer *out)
+static void begin_branch(lua_State *L, struct buffer *out, int depth, const char *name)
 {
+    pad(out, (size_t)depth * 2);
+    add_line(L, out, name, strlen(name), LINE_MOST);
+}
+
+static void show_branches(lua_State *L, int index, int depth, const struct branch *outer, struct buffer *out)
+{
+    const struct branch here = {lua_topointer(L, index), outer};
     size_t count;
     bool list;
     size_t entries = count_entries(L, index, &list);
     for (size_t i = 1; list && i <= entries; i++) {
         lua_rawgeti(L, index, (lua_Integer)i);
-        show_tree(L, lua_gettop(L), "-", depth, out);
+        show_tree(L, lua_gettop(L), "-", depth, &here, out);
         lua_pop(L, 1);
     }
     if (list)
@@ -560,31 +598,33 @@ static void show_branches(lua_State *L, int index, int depth, struct buffer *out
     for (size_t i = 0; i < count; i++) {
         lua_pushstring(L, keys[i].text);
         lua_rawget(L, index);
-        show_tree(L, lua_gettop(L), keys[i].text, depth, out);
+        show_tree(L, lua_gettop(L), keys[i].text, depth, &here, out);
         lua_pop(L, 1);
     }
     lua_pop(L, 1);
     for (lua_pushnil(L); lua_next(L, index); lua_pop(L, 1))
         if (lua_type(L, -2) != LUA_TSTRING) {
             const char *key = push_key(L, lua_gettop(L) - 1);
-            show_tree(L, lua_gettop(L) - 1, key, depth, out);
+            show_tree(L, lua_gettop(L) - 1, key, depth, &here, out);
             lua_pop(L, 1);
         }
 }
 
-static void show_tree(lua_State *L, int index, const char *name, int depth, struct buffer *out)
+static void show_tree(lua_State *L, int index, const char *name, int depth, const struct branch *outer,
+                      struct buffer *out)
 {
     bool item = strcmp(name, "-") == 0, list;
     luaL_checkstack(L, 20, "too deep");
-    begin_branch(out, depth, name);
+    begin_branch(L, out, depth, name);
     buffer_append_text(out, item ? " " : ": ");
-    if (!is_table(L, index) || depth > DEPTH_MOST || !count_entries(L, index, &list)) {
+    if (!is_table(L, index) || depth > DEPTH_MOST || is_within(outer, lua_topointer(L, index)) ||
+        !count_entries(L, index, &list)) {
         add_folded(L, index, item ? NULL : name, SIZE_MAX / 8, true, out);
         buffer_append(out, "\n", 1);
         return;
     }
     out->bytes[out->length - 1] = '\n';
-    show_branches(L, index, depth + 1, out);
+    show_branches(L, index, depth + 1, outer, out);
 }
 
 void show_whole(lua_State *L, int index, struct buffer *out)
@@ -595,5 +635,5 @@ void show_whole(lua_State *L, int index, struct buffer *out)
     if (!is_table(L, index) || !count_entries(L, index, &list))
         show_value(L, index, SIZE_MAX / 8, out);
     else
-        show_branches(L, index, 0, out);
+        show_branches(L, index, 0, NULL, out);
 }
