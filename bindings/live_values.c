@@ -55,14 +55,18 @@ static const struct source {
 
 /* ---- the list ---- */
 
-/* [-0, +0, m] */
+/* [-0, +0, m] What begins as the prefix does: the most that are offered must not be used up by others. */
 static void offer(lua_State *L, const char *before, const char *text)
 {
+    const char *prefix = lua_tostring(L, PREFIX);
     lua_Integer count = (lua_Integer)lua_rawlen(L, LIST);
     if (count >= MOST_VALUES)
         return;
-    lua_pushfstring(L, "%s%s", before, text);
-    lua_rawseti(L, LIST, count + 1);
+    const char *whole = lua_pushfstring(L, "%s%s", before, text);
+    if (strncasecmp(whole, prefix, strlen(prefix)) != 0)
+        lua_pop(L, 1);
+    else
+        lua_rawseti(L, LIST, count + 1);
 }
 
 /* [-0, +0, e] Texts of a list, names of an object, or a field of each record: of the value on top. */
@@ -98,7 +102,9 @@ static void ask(lua_State *L, const struct api_product *product, const char *gro
     }
     lua_pushinteger(L, 0);
     lua_setfield(L, -2, "retries");
-    api_invoke(L, first, api_find(product, group, name), arguments, NULL);
+    /* As a binding's own look-up: VAULT_WRAP_TTL would have a token made of each answer. */
+    if (!api_try(L, first, api_find(product, group, name), arguments, NULL))
+        lua_error(L);
     lua_pop(L, 1);
     lua_replace(L, first);
     lua_settop(L, first);

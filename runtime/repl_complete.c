@@ -5,6 +5,7 @@
 #include "host.h"
 #include "repl.h"
 #include "repl_commands.h"
+#include "utf8.h"
 
 #include <ctype.h>
 #include <dirent.h>
@@ -448,6 +449,45 @@ static void add_live(struct repl *repl, lua_State *L, const struct called *calle
     lua_settop(L, list - 1);
 }
 
+/* A text as it is written inside of that quote; NULL: it cannot stand there. `quote` 0: outside of Lua. What comes from servers
+ * and folders neither ends the string nor steers the terminal. */
+static char *written(const char *text, char quote)
+{
+    struct buffer out = {0};
+    for (const char *at = text; *at; at++) {
+        bool steers = (unsigned char)*at < ' ' || *at == '\x7f';
+        if (quote != '"' && quote != '\'' && (steers || (quote && *at == ']'))) {
+            buffer_free(&out);
+            return NULL;
+        }
+        if (steers)
+            buffer_format(&out, "\\%03d", *at);
+        else if (quote && (*at == quote || (*at == '\\' && quote != ']')))
+            buffer_format(&out, "\\%c", *at);
+        else
+            buffer_append(&out, at, 1);
+    }
+    char *whole = copy_text(buffer_text(&out));
+    utf8_disarm(whole, strlen(whole));
+    bool same = strcmp(whole, buffer_text(&out)) == 0;
+    buffer_free(&out);
+    if (!same)
+        free(whole); /* what is shown otherwise than it is would be another name */
+    return same ? whole : NULL;
+}
+
+static void write_all(struct line_candidates *candidates, char quote)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < candidates->count; i++) {
+        char *text = written(candidates->texts[i], quote);
+        free(candidates->texts[i]);
+        if (text)
+            candidates->texts[kept++] = text;
+    }
+    candidates->count = kept;
+}
+
 static void add_strings(struct repl *repl, lua_State *L, const struct place *place,
                         struct line_candidates *candidates)
 {
@@ -464,6 +504,7 @@ static void add_strings(struct repl *repl, lua_State *L, const struct place *pla
                           strcmp(called.path, "dofile") == 0));
     if (!candidates->count && path && here)
         add_paths(prefix, candidates);
+    write_all(candidates, place->quote);
 }
 
 /* ---- commands ---- */
@@ -489,6 +530,7 @@ static bool add_commands(struct repl *repl, lua_State *L, const char *text, size
     snprintf(word, sizeof word, "%.*s", (int)(cursor - begin), text + begin);
     if (strcmp(command, "save") == 0 || strcmp(command, "run") == 0) {
         add_paths(word, candidates);
+        write_all(candidates, 0);
         return true;
     }
     (void)repl;

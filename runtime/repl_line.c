@@ -364,10 +364,9 @@ static unsigned char on_tab(EditLine *edit, int key)
         list_candidates(reader, &candidates);
     else if (candidates.count && candidates.typed <= common) {
         /* What is typed may differ from it: upper and lower case, an id's beginning. */
-        wchar_t wide[256];
         char *typed = text + cursor - candidates.typed;
         typed[candidates.typed] = '\0';
-        size_t characters = mbstowcs(wide, typed, sizeof wide / sizeof *wide);
+        size_t characters = mbstowcs(NULL, typed, 0);
         el_deletestr(edit, characters == (size_t)-1 ? (int)candidates.typed : (int)characters);
         insert(edit, candidates.texts[0], common);
     }

@@ -91,6 +91,26 @@ static int say_asked(lua_State *L)
     return 0;
 }
 
+/* What a server may have: a quote, what steers a terminal, a backslash, the end of a long string. */
+static int give_hostile(lua_State *L)
+{
+    static const char *const values[] = {"a\"b", "c\033[2J", "d\\e", "f]]g", "h\xc2\x9bi", "j\nk"};
+    for (size_t i = 0; i < sizeof values / sizeof *values; i++) {
+        lua_pushstring(L, values[i]);
+        lua_rawseti(L, 5, (lua_Integer)i + 1);
+    }
+    return 0;
+}
+
+static void values_are_written_as_the_string_has_them(void **state)
+{
+    assert_string_equal(completed(*state, "shop.goods.sell(\"", give_hostile),
+                        "a\\\"b c\\027[2J d\\\\e f]]g j\\010k");
+    assert_string_equal(completed(*state, "shop.goods.sell('", give_hostile),
+                        "a\"b c\\027[2J d\\\\e f]]g j\\010k");
+    assert_string_equal(completed(*state, "shop.goods.sell([[", give_hostile), "a\"b d\\e");
+}
+
 static void a_binding_is_asked_for_values(void **state)
 {
     assert_string_equal(completed(*state, "shop.goods.sell(\"", say_asked), "shop.goods.sell/1/-");
@@ -159,6 +179,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(names_of_the_reference, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_binding_is_asked_for_values, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(values_are_written_as_the_string_has_them, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_slow_server_gives_fewer, set_up, tear_down),
         cmocka_unit_test(numbers_say_what_they_are),
     };
