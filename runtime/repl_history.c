@@ -75,21 +75,50 @@ static bool looks_secret(const char *text, size_t begin, size_t length)
     return length >= SECRET_MINIMUM && begin && names_secret(text, begin - 1);
 }
 
+/* Of a command, "NAME=VALUE" without quotes. */
+static bool has_secret_word(const char *text)
+{
+    for (size_t i = 1; *text == ':' && text[i]; i++)
+        if (text[i - 1] == '=' && !isspace((unsigned char)text[i]) && names_secret(text, i))
+            return true;
+    return false;
+}
+
+/* Where the content of the literal that begins there ends; `begin`: where it begins. 0: there is none. */
+static size_t find_literal(const char *text, size_t at, size_t *begin)
+{
+    if (text[at] == '[') {
+        size_t level = strspn(text + at + 1, "=");
+        *begin = at + level + 2;
+        if (text[at + 1 + level] != '[')
+            return 0;
+        for (size_t end = *begin;; end++)
+            if (!text[end] ||
+                (text[end] == ']' && strspn(text + end + 1, "=") == level && text[end + 1 + level] == ']'))
+                return end;
+    }
+    if (text[at] != '"' && text[at] != '\'')
+        return 0;
+    *begin = at + 1;
+    size_t end = at + 1;
+    while (text[end] && text[end] != text[at])
+        end += text[end] == '\\' && text[end + 1] ? 2 : 1;
+    return end;
+}
+
 /* Is a secret in it: one that is known, or a literal that looks like one? */
 static bool is_secret(const struct repl *repl, const char *text)
 {
     struct buffer copy = {0};
     buffer_append_text(&copy, text);
-    bool secret = redact(repl->runtime->redactor, &copy);
+    bool secret = redact(repl->runtime->redactor, &copy) || has_secret_word(text + strspn(text, " \t"));
     buffer_wipe(&copy);
-    for (size_t i = 0; text[i] && !secret; i++) {
-        if (text[i] != '"' && text[i] != '\'')
+    for (size_t i = 0, begin; text[i] && !secret; i++) {
+        size_t end = find_literal(text, i, &begin);
+        if (!end)
             continue;
-        size_t length = 0;
-        while (text[i + 1 + length] && text[i + 1 + length] != text[i])
-            length += text[i + 1 + length] == '\\' && text[i + 2 + length] ? 2 : 1;
-        secret = looks_secret(text, i + 1, length);
-        i += length + (text[i + 1 + length] != '\0');
+        secret = looks_secret(text, begin, end - begin);
+        i = end - (text[end] == '\0');
     }
     return secret;
 }
