@@ -96,6 +96,7 @@ struct saving {
     struct repl *repl;
     struct parameter *parameters;
     size_t count;
+    bool last; /* an input asks for the last value, _ */
     struct buffer out;
 };
 
@@ -128,7 +129,9 @@ static struct parameter *find_parameter(struct saving *saving, const struct piec
     if (!content_of(piece, &text, &length))
         return NULL;
     for (size_t i = 0; i < saving->count; i++)
-        if (strlen(saving->parameters[i].text) == length &&
+        if ((!saving->parameters[i].found ||
+             saving->parameters[i].quoted == (piece->kind == PIECE_STRING)) && /* 7 is not "7" */
+            strlen(saving->parameters[i].text) == length &&
             strncmp(saving->parameters[i].text, text, length) == 0)
             return &saving->parameters[i];
     return NULL;
@@ -209,7 +212,8 @@ static void add_variables(lua_State *L, struct saving *saving)
     for (size_t i = 0; i < repl->input_count; i++) {
         struct piece piece = next_piece(repl->inputs[i].text);
         for (; piece.kind != PIECE_END; piece = next_piece(piece.begin + piece.length)) {
-            if (piece.kind != PIECE_NAME || is_word(&piece, "_") || is_word(&piece, "task"))
+            saving->last = saving->last || (piece.kind == PIECE_NAME && is_word(&piece, "_"));
+            if (piece.kind != PIECE_NAME || is_word(&piece, "task"))
                 continue;
             lua_pushlstring(L, piece.begin, piece.length);
             lua_pushvalue(L, -1);
@@ -261,17 +265,25 @@ static bool is_bare_local(const char *after)
     return !is_word(&piece, "=");
 }
 
+/* Behind it a text would be an argument, as in apt.installed "nginx": a name there is none without parentheses. */
+static bool may_be_called(const struct piece *piece)
+{
+    return piece->kind == PIECE_NAME || piece->kind == PIECE_STRING || is_word(piece, ")") ||
+           is_word(piece, "]");
+}
+
 /* An input with its parameters put in, and its outermost locals made variables of the runbook. */
 static void add_input(struct saving *saving, const char *text, struct buffer *out)
 {
     int depth = 0;
     const char *from = text;
-    for (struct piece piece = next_piece(text); piece.kind != PIECE_END;
-         piece = next_piece(piece.begin + piece.length)) {
+    struct piece before = {PIECE_OTHER, "", 0};
+    for (struct piece piece = next_piece(text), next; piece.kind != PIECE_END;
+         before = piece, piece = next_piece(piece.begin + piece.length)) {
         struct parameter *parameter = is_literal(&piece) ? find_parameter(saving, &piece) : NULL;
         depth += depth_of(&piece);
         bool local = depth == 0 && piece.kind == PIECE_NAME && is_word(&piece, "local");
-        struct piece next = local ? next_piece(piece.begin + piece.length) : piece;
+        next = local ? next_piece(piece.begin + piece.length) : piece;
         local = local && (is_word(&next, "function") || !is_bare_local(next.begin));
         if (!local && (!parameter || !*parameter->name))
             continue;
@@ -282,7 +294,7 @@ static void add_input(struct saving *saving, const char *text, struct buffer *ou
         else {
             parameter->found = true;
             parameter->quoted = piece.kind == PIECE_STRING;
-            buffer_format(out, "p.%s", parameter->name);
+            buffer_format(out, may_be_called(&before) ? "(p.%s)" : "p.%s", parameter->name);
         }
     }
     buffer_append_text(out, from);
@@ -309,7 +321,37 @@ static bool compiles(lua_State *L, const char *text)
     return done;
 }
 
-/* A step. What is no statement is printed, as it was shown. */
+/* [-0, +0, m] Is it one: what follows "return"? */
+static bool is_expression(lua_State *L, const char *text)
+{
+    const char *whole = lua_pushfstring(L, "return %s", text);
+    bool done = compiles(L, whole);
+    lua_pop(L, 1);
+    return done;
+}
+
+/* The input's text in its step. What is no statement is printed, as it was shown; `_` is the last value where one is asked for. */
+static void add_body(lua_State *L, struct saving *saving, const struct repl_input *input,
+                     const struct buffer *text)
+{
+    struct buffer *out = &saving->out;
+    bool statement = compiles(L, buffer_text(text));
+    bool kept = saving->last && is_expression(L, buffer_text(text));
+    buffer_append_text(out, kept ? "      _ = " : "      ");
+    if (!kept && !statement)
+        buffer_append_text(out, input->table ? "print(json.encode(" : "print(");
+    buffer_append(out, buffer_text(text), text->length);
+    if (!kept && !statement) {
+        bool comment = text->length && strstr(text->bytes, "--");
+        buffer_append_text(out, comment ? "\n      " : ""); /* the bracket is not part of it */
+        buffer_append_text(out, input->table ? "))" : ")");
+    }
+    if (kept && !statement)
+        buffer_append_text(out, input->table ? "\n      print(json.encode(_))" : "\n      print(_)");
+    buffer_append_text(out, "\n");
+}
+
+/* A step. */
 static void add_step(lua_State *L, struct saving *saving, const struct repl_input *input)
 {
     struct buffer text = {0}, name = {0};
@@ -326,11 +368,7 @@ static void add_step(lua_State *L, struct saving *saving, const struct repl_inpu
         add_quoted(&saving->out, input->host, 200);
         buffer_append_text(&saving->out, ", function()\n");
     }
-    bool statement = compiles(L, buffer_text(&text));
-    buffer_append_text(&saving->out, "      ");
-    buffer_append_text(&saving->out, statement ? "" : input->table ? "print(json.encode(" : "print(");
-    buffer_append(&saving->out, buffer_text(&text), text.length);
-    buffer_append_text(&saving->out, statement ? "\n" : input->table ? "))\n" : ")\n");
+    add_body(L, saving, input, &text);
     buffer_append_text(&saving->out, input->host ? "      end)\n    end)\n" : "    end)\n");
     buffer_free(&text);
     buffer_free(&name);
@@ -432,6 +470,11 @@ static int save(lua_State *L)
                               "%s is there already", path);
     struct buffer whole = {0};
     make_text(L, saving, &whole);
+    if (!compiles(L, buffer_text(&whole))) {
+        buffer_wipe(&whole);
+        failure_error(L, "failed", ":save",
+                      "%s: the inputs make no runbook that can be loaded; nothing is written", path);
+    }
     bool secret = redact(repl->runtime->redactor, &whole);
     for (size_t i = 0; i < saving->count && !secret; i++)
         if (*saving->parameters[i].name && !saving->parameters[i].found)
