@@ -133,8 +133,25 @@ tap.test("no line of a table is longer than the screen, and what is left out is 
 end)
 
 tap.test("what comes from elsewhere does not steer the terminal", function()
-  local answer = pipe { "{ { Name = 'a\\27[2Jb' } }", "'x\\27]0;title\\7y'", "{ a = '\\27[0m' }" }
+  local answer = pipe { "{ { Name = 'a\\27[2Jb' } }", "'x\\27]0;title\\7y'", "{ a = '\\27[0m' }",
+    "{ { ['a\\27[2Jb'] = 1, ['n\\nl'] = 2 } }", "{ ['\\27[2J'] = { 1 } }", ":unfold" }
   tap.equal(answer.stdout:find "\27", nil)
+  tap.match(answer.stdout, "\na%?%[2Jb  n l\n1 ")
+end)
+
+tap.test("a secret that is cut to the width shows no part of itself", function()
+  local answer = pipe { "long = ('0123456789'):rep(9)", "uuid = '7c1e0c5e-9d1f-4a9b-8c55-d5a6f0a6b3aa'",
+    "a = secret.command { 'echo', ('0123456789'):rep(9) }, secret.command { 'echo', uuid }", "=secret.command { 'echo', uuid }",
+    "{ { T = long } }", "{ { A = ('x'):rep(43), B = uuid } }", "{ { T = ('x'):rep(20) .. long } }" }
+  tap.equal(answer.code, 0, answer.stderr)
+  tap.equal(answer.stdout:find "01234", nil, answer.stdout)
+  tap.equal(answer.stdout:find "7c1e", nil, answer.stdout)
+end)
+
+tap.test("a table that holds itself ends where it does", function()
+  local answer = pipe { "t = { n = 1 } t.a, t.b = t, { t, t }", ":unfold t", "'on'" }
+  tap.match(answer.stdout, "on\n$")
+  tap.ok(#answer.stdout < 500, #answer.stdout)
 end)
 
 tap.test(":json, :time, :help, and a command that is none", function()
@@ -230,6 +247,16 @@ tap.test("what :save wrote runs and does the same again", function()
   run = host.run { program, "run", book, "--check", "--detailed-exitcode", reads = true, ok = true }
   tap.equal(run.code, 0, run.stderr) -- the same as the session did: nothing is left to do
   tap.match(pipe { "1", ":save " .. book }.stderr, "is there already")
+end)
+
+tap.test(":save takes a literal behind a name, a comment, _ and a number beside its text", function()
+  local book = folder .. "/idioms.lua"
+  local answer = pipe { "t = { 'nginx' } -- list", "t -- look", "#_", "(tostring 'nginx')", "tostring'7' .. 7 + 1 .. 'x'",
+    ":save " .. book .. " pkg=nginx n=7" }
+  tap.match(answer.stdout, "5 steps")
+  local run = host.run { program, "run", book, "--set", "pkg=vim", "--set", "n=5", reads = true, ok = true }
+  tap.equal(run.code, 0, run.stderr .. file.read(book))
+  tap.match(run.stdout, "^%[\"vim\"%]\n1\nvim\n58x\n$")
 end)
 
 tap.test(":run runs a runbook with its parameters; what it raises is an error of the input", function()
@@ -338,7 +365,8 @@ tap.test("secrets are not kept in the history", function()
   local state = folder .. "/secret-state"
   terminal({ PROMPT, "a = secret.env 'HOME'", PROMPT, "'" .. folder .. "'", PROMPT,
     "token = 'hvs.CAESIJ7wvdE0nRu2VnNp6mMvqQj'", PROMPT,
-    "consul { token = 'b1gs33cr3t' }", PROMPT, "x = 'kept'", PROMPT, { keys = END } }, { state = state })
+    "consul { token = 'b1gs33cr3t' }", PROMPT, ":run none.lua db_password=0therS3cret", PROMPT,
+    "y = [[hvs.CAESIJ7wvdE0nRu2VnNp6mMvqQj]]", PROMPT, "x = 'kept'", PROMPT, { keys = END } }, { state = state })
   tap.equal(file.read(state .. "/moonbook/history"), "a = secret.env 'HOME'\nx = 'kept'\n")
 end)
 
@@ -355,6 +383,23 @@ tap.test("every change is shown and asked for: no, difference, yes, all", functi
     { keys = END } }
   tap.match(screen, "changed: 3.*declined: 1")
   tap.equal(file.read(path), "five")
+end)
+
+tap.test("what was typed before a question was seen answers none", function()
+  local path = folder .. "/ahead"
+  terminal { PROMPT, ("sleep(1) file.present { %q, content = 'x' }"):format(path), { tcl = "after 300" }, "apt = 1",
+    { wait = "uit: $" }, "apt = 1", PROMPT, ("file.present { %q, content = 'x' }"):format(path), { wait = "uit: $" }, "n",
+    PROMPT, { keys = END } }
+  tap.equal(file.stat(path), nil)
+end)
+
+tap.test("Tab writes a text as Lua reads it, and what steers a terminal not at all", function()
+  note('quo"te', "it")
+  note("steer\27[31m1", "") note("steer\27[31m2", "")
+  local screen = terminal { PROMPT, { keys = 'file.read("' .. folder .. "/quo" .. TAB }, { wait = 'quo.*"te' }, '")',
+    { wait = "it\r\n.*> $" }, { keys = 'file.read("' .. folder .. "/steer" .. TAB .. TAB }, { wait = "027.31m" },
+    { keys = INTERRUPT }, { wait = "\\^C\r\n.*> $" }, { keys = END } }
+  tap.equal(screen:find("\27[31m", 1, true), nil)
 end)
 
 tap.test("Tab completes names, fields, methods, endpoints, options, paths, commands", function()
@@ -376,6 +421,14 @@ tap.test("Tab completes names, fields, methods, endpoints, options, paths, comma
   add(":help systemd.run", "ning")
   steps[#steps + 1] = { keys = END }
   terminal(steps)
+end)
+
+tap.test("Tab changes nothing where Vault is to wrap its answers", function()
+  local safe <close> = vault_servers.start()
+  local screen = terminal({ PROMPT, { keys = "vault.read('sec" .. TAB }, { wait = "ret/" }, { keys = INTERRUPT },
+    { wait = "\\^C\r\n.*> $" }, { keys = END } },
+    { env = ("set env(VAULT_ADDR) %s\nset env(VAULT_TOKEN) %s\nset env(VAULT_WRAP_TTL) 60s"):format(safe.url, safe.token) })
+  tap.equal(screen:find("apply?", 1, true), nil)
 end)
 
 tap.test("Tab offers the values that exist: nodes, paths in Vault, units, hosts; what does not answer gives none", function()
@@ -475,6 +528,16 @@ tap.test("a dumb terminal", function()
   local screen = terminal({ PROMPT, "6 * 7", { wait = "42\r\n.*> $" }, "sleep(60)", { tcl = "after 200" }, { keys = INTERRUPT },
     { wait = "interrupted" }, PROMPT, "'x'", { wait = "x\r\n.*> $" }, { keys = END } }, { term = "dumb" })
   tap.equal(screen:find "\27", nil)
+end)
+
+tap.test("all of one session is not all of the next", function()
+  local book = note("twice.lua", [[return { about = "x", run = function()
+    step("one", function() error "low" end) step("two", function() error "lower" end) end }]])
+  local present = ("file.present { %q, content = "):format(folder .. "/each")
+  terminal({ { wait = "failed.*> $" }, present .. "'1' }", { wait = "uit: $" }, "a", PROMPT, ":skip",
+    { wait = "lower.*> $" }, present .. "'2' }", { wait = "uit: $" }, "n", PROMPT, ":skip" },
+    { command = program .. " run " .. book .. " --repl-on-error" })
+  tap.equal(file.read(folder .. "/each"), "1")
 end)
 
 tap.test("--repl-on-error in a terminal", function()
