@@ -145,6 +145,7 @@ void text_question(struct text_sink *sink, const char *text)
     if (target) /* several ask: who it is */
         buffer_format(&out, "%s: ", target->host->name);
     buffer_append_text(&out, text);
+    utf8_disarm(out.bytes, out.length); /* paths and contents are as others made them */
     text_emit_now(sink, &out);
     sink->asking = true;
 }

@@ -393,6 +393,13 @@ tap.test("what was typed before a question was seen answers none", function()
   tap.equal(file.stat(path), nil)
 end)
 
+tap.test("a question steers no terminal: neither by what is changed nor by its difference", function()
+  local screen = terminal { PROMPT, ("file.present { %q .. '\\27[31m', content = '\\27[32m' }"):format(folder .. "/odd"),
+    { wait = "uit: $" }, "d", { wait = "uit: $" }, "n", PROMPT, { keys = END } }
+  tap.equal(screen:find("\27[31m", 1, true), nil)
+  tap.equal(screen:find("\27[32m", 1, true), nil)
+end)
+
 tap.test("Tab writes a text as Lua reads it, and what steers a terminal not at all", function()
   note('quo"te', "it")
   note("steer\27[31m1", "") note("steer\27[31m2", "")
