@@ -90,6 +90,9 @@ void repl_push_reference(struct repl *repl, lua_State *L);
 void repl_history_open(struct repl *repl, bool read);
 void repl_history_add(struct repl *repl, const char *text);
 
+/* Is a secret in the input, or a literal that looks like one? */
+bool repl_is_secret(const struct repl *repl, const char *text);
+
 /* task(fn): [-0, +0, m] makes the global of the session; the ended ones are taken away; all are ended. */
 void repl_tasks_open(struct repl *repl, int environment);
 void repl_tasks_reap(struct repl *repl);

@@ -107,7 +107,7 @@ static size_t find_literal(const char *text, size_t at, size_t *begin)
 }
 
 /* Is a secret in it: one that is known, or a literal that looks like one? */
-static bool is_secret(const struct repl *repl, const char *text)
+bool repl_is_secret(const struct repl *repl, const char *text)
 {
     struct buffer copy = {0};
     buffer_append_text(&copy, text);
@@ -137,7 +137,7 @@ static bool append(const char *path, const char *text, size_t length, int flags)
 void repl_history_add(struct repl *repl, const char *text)
 {
     struct buffer line = {0};
-    if (!repl->history || is_secret(repl, text))
+    if (!repl->history || repl_is_secret(repl, text))
         return;
     line_remember(repl->reader, text);
     escape(text, &line);

@@ -330,7 +330,7 @@ static bool is_expression(lua_State *L, const char *text)
     return done;
 }
 
-/* The input's text in its step. What is no statement is printed, as it was shown; `_` is the last value where one is asked for. */
+/* The input's text in its step. What is no statement is printed, as it was shown; where `_` is asked for, it is set. */
 static void add_body(lua_State *L, struct saving *saving, const struct repl_input *input,
                      const struct buffer *text)
 {
@@ -475,13 +475,15 @@ static int save(lua_State *L)
         failure_error(L, "failed", ":save",
                       "%s: the inputs make no runbook that can be loaded; nothing is written", path);
     }
-    bool secret = redact(repl->runtime->redactor, &whole);
+    bool secret = redact(repl->runtime->redactor, &whole), typed = false;
+    for (size_t i = 0; i < repl->input_count && !typed; i++)
+        typed = repl_is_secret(repl, repl->inputs[i].text);
     for (size_t i = 0; i < saving->count && !secret; i++)
         if (*saving->parameters[i].name && !saving->parameters[i].found)
             report_warning(L, "%s=%s: no input has that literal", saving->parameters[i].name,
                            saving->parameters[i].text);
     struct host_file file = {
-        .path = path, .bytes = buffer_text(&whole), .length = whole.length, .mode = 0644};
+        .path = path, .bytes = buffer_text(&whole), .length = whole.length, .mode = typed ? 0600 : 0644};
     bool written = host_write(repl->runtime->local, &file, &failure);
     buffer_wipe(&whole);
     if (!written)
@@ -489,6 +491,12 @@ static int save(lua_State *L)
     if (secret)
         report_warning(
             L, "a secret was typed: in %s it stands as <secret>, write secret.pass or another source there",
+            path);
+    else if (typed)
+        report_warning(
+            L,
+            "%s holds what looks like a secret: only you may read it; write secret.pass or another "
+            "source there",
             path);
     buffer_format(&repl->shown, "%s: %zu steps; moonbook run %s%s\n", path, repl->input_count,
                   strchr(path, '/') ? "" : "./", path);

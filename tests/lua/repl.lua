@@ -259,6 +259,12 @@ tap.test(":save takes a literal behind a name, a comment, _ and a number beside 
   tap.match(run.stdout, "^%[\"vim\"%]\n1\nvim\n58x\n$")
 end)
 
+tap.test("a runbook with what looks like a secret is the operator's alone, and it is said", function()
+  local book = folder .. "/private.lua"
+  tap.match(pipe { "password = '0therS3cret'", ":save " .. book }.stderr, "looks like a secret")
+  tap.equal(file.stat(book).mode, "0600")
+end)
+
 tap.test(":run runs a runbook with its parameters; what it raises is an error of the input", function()
   local book = note("small.lua", [[return { about = "x",
     params = { { "name", "string", required = true }, { "n", "integer", default = 2 } },
