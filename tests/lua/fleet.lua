@@ -568,7 +568,9 @@ tap.test("a run that was killed holds nothing; a process of the same number does
 end)
 
 tap.test("a holder that has ended is gone, also while its parent has not looked at it", function()
-  local parent, child, start = host.sh { [[sh -c 'true & echo $! >"$0"; exec sleep 60' "$PIDS" >/dev/null 2>&1 &
+  local parent, child, start = host.sh { [[
+    # Its parent must be the program that looks at nobody before it ends.
+    sh -c '{ until grep -qx sleep "/proc/$$/comm"; do :; done; } & echo $! >"$0"; exec sleep 60' "$PIDS" >/dev/null 2>&1 &
     until [ -s "$PIDS" ] && read -r child <"$PIDS" && grep -q ') Z' "/proc/$child/stat"; do :; done
     echo $! "$child" "$(sed 's/.*) //' "/proc/$child/stat" | cut -d ' ' -f 20)"]], reads = true, timeout = "30s",
     env = { PIDS = folder .. "/pids" } }.stdout:match "(%d+) (%d+) (%d+)"
