@@ -49,6 +49,8 @@ struct repl {
     size_t input_count;
     struct repl_task *tasks;
     unsigned task_count;
+    struct repl **self; /* what task() finds the session by; kept by the reference in the registry */
+    int self_reference;
 
     /* At a failed step. */
     lua_State *failed_at; /* the thread that failed, or NULL */

@@ -55,11 +55,13 @@ static int run_task(lua_State *L)
     return 0;
 }
 
-/* task(function) -> its number. Upvalue 1: the session. */
+/* task(function) -> its number. Upvalue 1: the session, NULL once it is over. */
 static int begin(lua_State *L)
 {
-    struct repl *repl = lua_touserdata(L, lua_upvalueindex(1));
+    struct repl *repl = *(struct repl **)lua_touserdata(L, lua_upvalueindex(1));
     luaL_checktype(L, 1, LUA_TFUNCTION);
+    if (!repl)
+        failure_error(L, "usage", "task", "its session is over");
     lua_settop(L, 1);
     struct repl_task *task = allocate_zeroed(1, sizeof *task);
     task->repl = repl;
@@ -91,7 +93,10 @@ struct fiber *repl_begin_silent(struct repl *repl, lua_State *L, int arguments)
 
 void repl_tasks_open(struct repl *repl, int environment)
 {
-    lua_pushlightuserdata(repl->L, repl);
+    repl->self = lua_newuserdatauv(repl->L, sizeof *repl->self, 0);
+    *repl->self = repl;
+    lua_pushvalue(repl->L, -1);
+    repl->self_reference = luaL_ref(repl->L, LUA_REGISTRYINDEX);
     lua_pushcclosure(repl->L, begin, 1);
     lua_setfield(repl->L, environment, "task");
 }
@@ -124,4 +129,6 @@ void repl_tasks_end(struct repl *repl)
         repl->tasks = task->next;
         free(task);
     }
+    *repl->self = NULL; /* who kept the function in a variable learns that there is nobody to run it for */
+    luaL_unref(repl->L, LUA_REGISTRYINDEX, repl->self_reference);
 }

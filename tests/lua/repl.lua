@@ -276,6 +276,15 @@ end)
 
 -- ---- --repl-on-error ----
 
+tap.test("what a session had for its tasks is of no use after it", function()
+  local book = note("keeps.lua", [[return { about = "x", run = function()
+      step("one", function() error "stop here" end)
+      print(pcall(kept, function() end))
+    end }]])
+  local answer = host.run { program, "run", book, "--repl-on-error", stdin = "_G.kept = task\n:skip\n", reads = true, ok = true }
+  tap.match(answer.stdout, "false\t[^\n]*task: its session is over")
+end)
+
 tap.test("a failed step: its variables, :retry with another value, :skip, :abort", function()
   local book = note("fails.lua", [[local limit = 10
     return { about = "x", run = function()
