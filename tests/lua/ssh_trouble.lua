@@ -191,9 +191,15 @@ root_each("the network is cut while a file is written", function(transport)
   tap.equal(shell("ls -A " .. folder .. " | grep -c 'cut-" .. transport .. ".moonbook' || true"), "0")
 end)
 
+-- What a connection that is cut leaves running there: the process whose number is in the file ends with the test.
+local function ends_with_test(mark)
+  return setmetatable({}, { __close = function() shell("kill $(cat " .. mark .. ") 2>/dev/null || true") end })
+end
+
 root_each("the network is cut while a command runs: the keep-alive tells", function(transport)
   local net <close> = beyond()
   local mark = folder .. "/runs-" .. transport
+  local _ <close> = ends_with_test(mark)
   net.cut_when("[ -s " .. mark .. " ]")
   fails(child(net.spec(transport), ("h.run{'sh', '-c', 'echo $$ >%s; exec sleep 600', reads = true}"):format(mark), alive),
     "sh: the connection to " .. net.address:gsub("%.", "%%.") .. "[:%d]* was lost" ..
@@ -203,6 +209,7 @@ end)
 root_each("the network is cut while a command runs: its timeout tells", function(transport)
   local net <close> = beyond()
   local mark = folder .. "/times-" .. transport
+  local _ <close> = ends_with_test(mark)
   net.cut_when("[ -s " .. mark .. " ]")
   local chunk = ("h.run{'sh', '-c', 'echo $$ >%s; exec sleep 600', reads = true, timeout = '3s'}"):format(mark)
   fails(child(net.spec(transport), chunk, "ServerAliveInterval 60\n"), "sh: did not end within 3 s")
