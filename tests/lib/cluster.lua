@@ -36,14 +36,7 @@ function M.moonbook(options)
 end
 
 -- A folder of the operator's that is gone when the program ends.
-local scratch
-function M.folder()
-  if not scratch then
-    scratch = host.run { "mktemp", "-d", reads = true }.stdout:gsub("\n$", "")
-    setmetatable(M, { __gc = function() os.execute("rm -rf " .. scratch) end })
-  end
-  return scratch
-end
+M.folder = require("scratch").folder
 
 -- Asks without the module under test; nil where there is nothing.
 local function ask(path)

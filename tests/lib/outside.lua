@@ -13,14 +13,7 @@ local PROGRAM = os.getenv "MOONBOOK" or "build/moonbook"
 local ANY = {}
 for code = 0, 255 do ANY[code + 1] = code end
 
-local scratch
-function M.folder()
-  if not scratch then
-    scratch = host.run { "mktemp", "-d", reads = true }.stdout:gsub("\n$", "")
-    setmetatable(M, { __gc = function() os.execute("rm -rf " .. scratch) end })
-  end
-  return scratch
-end
+M.folder = require("scratch").folder
 
 -- The lab's ssh configuration; a host that has moved is still known by its key.
 local function ssh_config(reach)
