@@ -443,10 +443,8 @@ void api_explain_unreachable(const struct api_client *client, struct failure *fa
     if (failure->hint[0] && (!strstr(message, "cannot connect") || strstr(message, "the proxy")))
         return; /* TLS and names have hints of their own */
     bool may_be_tls = strncasecmp(client->base, "http:", 5) == 0 &&
-                      (strstr(message, "Empty reply") || strstr(message, "broke off: Recv failure"));
-    if (client->host && strstr(message, "Empty reply")) /* the forward's own socket tells nobody anything */
-        snprintf(failure->message, sizeof failure->message, "no %s answers there, as %s sees it",
-                 client->product->title, client->host->name);
+                      (strstr(message, "Empty reply") || strstr(message, "broke off: Recv failure") ||
+                       strstr(message, "nobody answers at "));
     failure_hint(failure, "%s%s (the address is from %s)", client->product->unreachable,
                  may_be_tls ? "; it may speak https there" : "", client->address_from);
 }

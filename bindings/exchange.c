@@ -279,8 +279,16 @@ bool exchange_reach(struct exchange *exchange, struct failure *failure)
         patience = request->timeout_ms;
     bool done =
         host_forward(exchange->via, exchange->via_address, exchange->via_port, patience, &socket, failure);
-    if (done)
-        exchange->request.target.unix_socket = exchange_copy(exchange, buffer_text(&socket));
+    if (done) {
+        struct transfer_target *target = &exchange->request.target;
+        target->unix_socket = exchange_copy(exchange, buffer_text(&socket));
+        buffer_clear(&socket);
+        buffer_append_text(&socket, exchange->via_address);
+        if (exchange->via_port > 0)
+            buffer_format(&socket, ":%d", exchange->via_port);
+        buffer_format(&socket, " (as %s sees it)", exchange->via->name);
+        target->behind = exchange_copy(exchange, buffer_text(&socket));
+    }
     buffer_free(&socket);
     return done;
 }

@@ -445,6 +445,7 @@ static void keep_request(struct transfer_stream *stream, const struct transfer_r
     kept->url = copy_text(request->url);
     kept->target =
         (struct transfer_target){.unix_socket = from->unix_socket ? copy_text(from->unix_socket) : NULL,
+                                 .behind = from->behind ? copy_text(from->behind) : NULL,
                                  .ca = from->ca ? copy_text(from->ca) : NULL,
                                  .ca_path = from->ca_path ? copy_text(from->ca_path) : NULL,
                                  .cert = from->cert ? copy_text(from->cert) : NULL,
@@ -603,8 +604,8 @@ void transfer_stream_close(struct transfer_stream *stream)
         transfer_free(stream->transfers, stream->transfer);
     const struct transfer_target *target = &stream->request.target;
     const char *const texts[] = {stream->request.op, stream->request.url, target->unix_socket,
-                                 target->ca,         target->ca_path,     target->cert,
-                                 target->key,        target->server_name};
+                                 target->behind,     target->ca,          target->ca_path,
+                                 target->cert,       target->key,         target->server_name};
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
         free((char *)(uintptr_t)texts[i]);
     transfer_answer_free(&stream->answer);

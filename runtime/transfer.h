@@ -28,6 +28,7 @@ struct transfer_header {
 /* Where and how to connect. Strings belong to the caller; NULL = not given. */
 struct transfer_target {
     const char *unix_socket; /* path; the URL's host is then a name only */
+    const char *behind;      /* what the socket leads to, if to elsewhere: "127.0.0.1:4646 (as c2 sees it)" */
     const char *ca;          /* file with the authorities to trust instead of the system's */
     const char *ca_path;     /* folder of them */
     const char *cert;        /* client certificate and its key, PEM */

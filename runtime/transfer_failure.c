@@ -302,6 +302,26 @@ static bool fail_answer(const struct transfer *transfer, const char *peer, const
     return false;
 }
 
+/* A forward's socket takes every connection and closes it where nobody listens behind it: at once or after the first bytes,
+ * so that curl finds an end, a reset or a broken pipe. */
+static bool fail_unanswered(const struct transfer *transfer, const char *peer, const char *error,
+                            struct failure *failure)
+{
+    static const char *const ends[] = {
+        "Empty reply",           "reset",          "roken pipe",       "SSL_ERROR_SYSCALL",
+        "SSL_ERROR_ZERO_RETURN", "unexpected eof", "connection closed"};
+    const struct transfer_request *request = transfer->request;
+    double greeted = 0;
+    bool ended = false;
+    curl_easy_getinfo(transfer->easy, CURLINFO_APPCONNECT_TIME, &greeted);
+    for (size_t i = 0; i < sizeof ends / sizeof *ends; i++)
+        ended = ended || strstr(error, ends[i]);
+    if (!request->target.behind || transfer->header_bytes > 0 || greeted > 0 || !ended)
+        return false;
+    failure_set(failure, "unreachable", request->op, "nobody answers at %s", peer);
+    return true;
+}
+
 /* The connection ended before the answer did. */
 static bool fail_broken(const struct transfer *transfer, const char *peer, const char *error,
                         uint64_t deadline, struct failure *failure)
@@ -310,6 +330,10 @@ static bool fail_broken(const struct transfer *transfer, const char *peer, const
     char refusal[CURL_ERROR_SIZE];
     if (look_at_refusal(transfer, deadline, refusal))
         return fail_client(request, peer, refusal, failure);
+    if (fail_unanswered(transfer, peer, error, failure)) {
+        hint_uncertain(request, failure);
+        return false;
+    }
     failure_set(failure, "unreachable", request->op, "the exchange with %s broke off: %s", peer, error);
     if (strstr(error, "CONNECT tunnel") || strstr(error, "from proxy"))
         failure_hint(failure,
@@ -366,6 +390,8 @@ bool transfer_fail_result(const struct transfer *transfer, uint64_t waited_ms, u
     case CURLE_SSL_CONNECT_ERROR:
     case CURLE_SSL_CERTPROBLEM:
     case CURLE_SSL_CACERT_BADFILE:
+        if (fail_unanswered(transfer, peer, error, failure))
+            return false;
         return fail_tls(transfer, peer, failure);
     case CURLE_URL_MALFORMAT:
         return failure_set(failure, "usage", op, "not a URL that can be asked: %s", error);

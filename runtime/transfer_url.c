@@ -97,7 +97,8 @@ void transfer_show_peer(const struct transfer_request *request, char *out, size_
         port = transfer_url_part(url, CURLUPART_PORT);
     }
     if (request->target.unix_socket)
-        snprintf(out, size, "%s", request->target.unix_socket);
+        snprintf(out, size, "%s",
+                 request->target.behind ? request->target.behind : request->target.unix_socket);
     else
         snprintf(out, size, "%s:%s", host ? host : "?", port ? port : "?");
     curl_free(host);

@@ -193,7 +193,7 @@ tap.test("accept-agent: what is wrong is named, the run fails", function()
   tap.equal(run.code, 1)
   tap.match(run.text, "service nomad +FAILED +%l+, enabled; see journalctl %-u nomad")
   tap.match(run.text, "service consul +FAILED +active, disabled; it will not start after a boot")
-  tap.match(run.text, "no Nomad answers there, as c2 sees it")
+  tap.match(run.text, "nobody answers at 10%.213%.77%.12:4646 %(as c2 sees it%)")
   local kind = c1:sh "stat -f -c %T /sys/fs/cgroup" == "cgroup2fs" and "v1" or "v2"
   tap.match(accept("c1", { cgroup = kind }).text, "cgroups +FAILED +v%d[^\n]*; " .. kind .. " is wanted")
 end)
