@@ -401,6 +401,11 @@ static bool run_command(struct remote_host *remote, const struct remote_sudo *su
     if (!ran) {
         rename_failure(command, failure);
         end_remotely(remote, &progress);
+    } else if (is_refused(result)) {
+        ran = failure_set(failure, "failed", command->argv[0], "%s opens no further session",
+                          remote->host.name);
+        failure_hint(failure,
+                     "the ssh program holds one for itself: see MaxSessions in that host's sshd_config");
     } else if (!progress.ended && result->status == 255) {
         ran = say_lost(remote, generation, command, &progress, failure);
     } else {

@@ -10,6 +10,7 @@
 #define CLOSE_MS      10000 /* for the other side's part in closing a channel */
 #define REACH_SLOW_MS 1000  /* an opening that took longer: see ssh_session_is_stuck */
 #define OPEN_SLOW_MS  10000
+#define REFUSALS_MOST 4
 
 const char ssh_busy[] = "another address behind it does not answer";
 
@@ -58,6 +59,7 @@ static struct ssh_channel *channel_new(struct ssh_opening *opening, LIBSSH2_CHAN
     channel->next = session->channels;
     session->channels = channel;
     session->execs += channel->is_exec;
+    session->execs_begun += channel->is_exec;
     session->runtime->counts.round_trips += opening->address != NULL;
     ssh_session_hold(session);
     return channel;
@@ -265,10 +267,14 @@ void ssh_channel_own(struct ssh_channel *channel, const struct ssh_channel_event
 
 /* ---- commands ---- */
 
-/* sshd may allow fewer channels at a time than it does by default: then as many as there are is the most. */
+/* sshd may allow fewer channels at a time than it does by default: then as many as there are is the most. But it counts one
+ * that was closed until it has seen to all that came together with the close, a request for the next channel too: what it
+ * refuses is asked for again, and is refused for good when that is repeated with nothing open and nobody else served. */
 static struct ssh_channel *open_in_turn(struct ssh_session *session, bool urgent, uint64_t until,
                                         struct failure *failure)
 {
+    unsigned refused = 0, refused_alone = 0;
+    uint64_t begun = session->execs_begun;
     for (;;) {
         while (session->execs >= session->execs_most && !urgent && !session->dead && !session->stuck) {
             enum wait_outcome outcome = ssh_session_wait(session, until);
@@ -280,9 +286,15 @@ static struct ssh_channel *open_in_turn(struct ssh_session *session, bool urgent
         if (ssh_session_is_dead(session, "run", failure))
             return NULL;
         struct ssh_channel *channel = await_opening(session, NULL, 0, until, "run", failure);
-        if (channel || session->dead || strcmp(failure->kind, "failed") != 0 || urgent || !session->execs)
+        if (channel || session->dead || strcmp(failure->kind, "failed") != 0)
             return channel;
-        session->execs_most = session->execs;
+        bool alone = urgent || (!session->execs && session->execs_begun == begun);
+        refused_alone = alone ? refused_alone + 1 : 0;
+        begun = session->execs_begun;
+        if (refused_alone == REFUSALS_MOST)
+            return NULL;
+        if (!alone && session->execs && ++refused > 1)
+            session->execs_most = session->execs;
     }
 }
 

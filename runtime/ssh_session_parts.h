@@ -42,6 +42,7 @@ struct ssh_session {
     struct ssh_channel *channels;
     LIBSSH2_CHANNEL *tap;
     unsigned execs, execs_most;
+    uint64_t execs_begun; /* ever */
 };
 
 void ssh_session_hold(struct ssh_session *session);

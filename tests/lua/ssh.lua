@@ -524,6 +524,30 @@ Host third
   tap.match(broken.stderr, "second .127.0.0.1:%d+. is not reached from its jump host: .*connect failed")
 end)
 
+tap.test("a server that allows one session at a time gets one command after the other", function()
+  local narrow <close> = sshds.start { folder = keys, "MaxSessions 1" }
+  local h = narrow:host { transport = "ssh" }
+  local jobs = {}
+  for job = 1, 6 do
+    jobs[job] = function()
+      for i = 1, 10 do
+        local text = ("%d of %d"):format(i, job)
+        tap.equal(h.run { "echo", text, reads = true }.stdout, text .. "\n")
+      end
+    end
+  end
+  parallel(jobs)
+  tap.equal(select(2, narrow:log():gsub("Accepted publickey", "")), 1, "logins")
+  local err = tap.raises("failed", narrow:host { transport = "openssh" }.run, { "true", reads = true })
+  tap.match(err, "opens no further session; the ssh program holds one for itself: see MaxSessions")
+end)
+
+tap.test("a server that allows no session says so", function()
+  local shut <close> = sshds.start { folder = keys, "MaxSessions 0" }
+  local err = tap.raises("failed", shut:host { transport = "ssh" }.run, { "true", reads = true })
+  tap.match(err, "refused a channel")
+end)
+
 tap.test("the connection to a jump host that nothing goes through answers the server", function()
   local jobs = {}
   for i, line in ipairs { "RekeyLimit default 1", "MaxSessions 10", "MaxSessions 0" } do
