@@ -294,6 +294,17 @@ static bool wants_more(struct repl *repl, const char *text)
     return incomplete;
 }
 
+/* A zero byte ends a text for what reads it: the line would be another one. A person types it again; what else a pipe has would
+ * run without what it belongs to. */
+static enum line_outcome refuse_zero(struct repl *repl)
+{
+    bool typed = line_is_typed(repl->reader);
+    report_say(repl->runtime, typed ? "there is a zero byte in that line: it is not run\n"
+                                    : "there is a zero byte in the input: nothing from there on is run\n");
+    repl->failed = true;
+    return typed ? LINE_INTERRUPTED : LINE_END;
+}
+
 /* One input, of one or more lines. */
 static enum line_outcome read_input(struct repl *repl, struct buffer *text)
 {
@@ -306,6 +317,11 @@ static enum line_outcome read_input(struct repl *repl, struct buffer *text)
         outcome = line_read(repl->reader, prompt, &line);
         if (outcome != LINE_READ)
             break;
+        if (line.length && memchr(line.bytes, '\0', line.length)) {
+            buffer_clear(text);
+            outcome = refuse_zero(repl);
+            break;
+        }
         if (text->length)
             buffer_append_text(text, "\n");
         buffer_append(text, buffer_text(&line), line.length);

@@ -446,7 +446,22 @@ static void make_text(lua_State *L, struct saving *saving, struct buffer *whole)
     buffer_append_text(whole, "  end,\n}\n");
 }
 
-/* In a fiber: the session, "FILE NAME=LITERAL ...". */
+static void warn_of_secrets(lua_State *L, const char *path, bool known, bool likely)
+{
+    if (known)
+        report_warning(
+            L, "a secret was typed: in %s it stands as <secret>, write secret.pass or another source there",
+            path);
+    else if (likely)
+        report_warning(
+            L,
+            "%s holds what looks like a secret: only you may read it; write secret.pass or another "
+            "source there",
+            path);
+}
+
+/* In a fiber: the session, "FILE NAME=LITERAL ...". The operator has asked for the file by its name; --check changes nothing all
+ * the same. */
 static int save(lua_State *L)
 {
     struct repl *repl = lua_touserdata(L, 1);
@@ -484,22 +499,20 @@ static int save(lua_State *L)
                            saving->parameters[i].text);
     struct host_file file = {
         .path = path, .bytes = buffer_text(&whole), .length = whole.length, .mode = typed ? 0600 : 0644};
-    bool written = host_write(repl->runtime->local, &file, &failure);
+    bool check = repl->runtime->options.check;
+    bool written = check || host_write(repl->runtime->local, &file, &failure);
+    if (check) {
+        buffer_append(&repl->shown, whole.bytes, whole.length);
+        buffer_format(&repl->shown, "--check: %s is not written; it would have %zu steps\n", path,
+                      repl->input_count);
+    }
     buffer_wipe(&whole);
     if (!written)
         return failure_raise(L, &failure);
-    if (secret)
-        report_warning(
-            L, "a secret was typed: in %s it stands as <secret>, write secret.pass or another source there",
-            path);
-    else if (typed)
-        report_warning(
-            L,
-            "%s holds what looks like a secret: only you may read it; write secret.pass or another "
-            "source there",
-            path);
-    buffer_format(&repl->shown, "%s: %zu steps; moonbook run %s%s\n", path, repl->input_count,
-                  strchr(path, '/') ? "" : "./", path);
+    warn_of_secrets(L, path, secret, typed);
+    if (!check)
+        buffer_format(&repl->shown, "%s: %zu steps; moonbook run %s%s\n", path, repl->input_count,
+                      strchr(path, '/') ? "" : "./", path);
     return 0;
 }
 

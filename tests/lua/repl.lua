@@ -105,6 +105,13 @@ tap.test("an error is one line, the session goes on, a pipe's exit status tells,
   tap.equal(answer.code, 1)
 end)
 
+tap.test("a zero byte in a pipe is one error, and nothing behind it runs", function()
+  local answer = pipe "print 'before'\nif false then -- \0\nprint 'inside'\nend\nprint 'behind'\n"
+  tap.equal(answer.stdout, "before\n")
+  tap.match(answer.stderr, "^there is a zero byte in the input[^\n]*\n$")
+  tap.equal(answer.code, 1)
+end)
+
 tap.test("records are lines, rows are columns cut to the width, what is nested is a count", function()
   local answer = pipe {
     "{ { Name = 'web', Port = 80, Meta = { a = 1, b = 2 }, Tags = { 'http', 'v2' } }, { Name = 'db' } }",
@@ -247,6 +254,15 @@ tap.test("what :save wrote runs and does the same again", function()
   run = host.run { program, "run", book, "--check", "--detailed-exitcode", reads = true, ok = true }
   tap.equal(run.code, 0, run.stderr) -- the same as the session did: nothing is left to do
   tap.match(pipe { "1", ":save " .. book }.stderr, "is there already")
+end)
+
+tap.test(":save writes nothing under --check, it shows what it would", function()
+  local book = folder .. "/unwritten.lua"
+  local answer = pipe({ "word = 'hello'", "print(word)", (":save %s greeting=hello"):format(book) }, "--check")
+  tap.equal(answer.code, 0, answer.stderr)
+  tap.equal(file.stat(book), nil)
+  tap.match(answer.stdout, 'return {.-{ "greeting", "string", default = "hello" }.-word = p.greeting.-\n}\n')
+  tap.match(answer.stdout, "unwritten.lua is not written; it would have 2 steps\n$")
 end)
 
 tap.test(":save takes a literal behind a name, a comment, _ and a number beside its text", function()
