@@ -137,8 +137,9 @@ void text_log(struct text_sink *sink, struct buffer *text, bool is_print)
 {
     const struct target *target = text_is_grouped(sink) ? text_target(sink) : NULL;
     redact(sink->runtime->redactor, text);
-    if (!is_print) { /* data is what the script made it; talk is read on a terminal */
+    if (!is_print || sink->screen) /* data is what the script made it, but where it is read on a terminal */
         utf8_disarm(text->bytes, text->length);
+    if (!is_print) {
         text_emit(sink, text);
         return;
     }

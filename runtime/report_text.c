@@ -25,8 +25,11 @@ struct text_sink *text_sink_new(struct runtime *runtime)
     sink->runtime = runtime;
     sink->terminal = isatty(STDERR_FILENO) && !dumb;
     sink->colour = sink->terminal && !(no_color && *no_color);
+    sink->screen = isatty(STDOUT_FILENO);
     setlocale(LC_CTYPE, "");
     sink->symbols = sink->terminal && strcmp(nl_langinfo(CODESET), "UTF-8") == 0;
+    if (MB_CUR_MAX == 1 && strcmp(nl_langinfo(CODESET), "ANSI_X3.4-1968") == 0)
+        setlocale(LC_CTYPE, "C.UTF-8"); /* none is set: what is typed and pasted is UTF-8 all the same */
     return sink;
 }
 

@@ -10,6 +10,7 @@ struct text_sink {
     struct runtime *runtime;
     bool terminal; /* a live line is possible */
     bool colour;
+    bool screen;            /* standard output is a terminal */
     bool symbols;           /* UTF-8 */
     bool live;              /* a live line stands on the screen */
     bool asking;            /* a question stands on the screen */

@@ -431,6 +431,17 @@ tap.test("a question steers no terminal: neither by what is changed nor by its d
   tap.equal(screen:find("\27[32m", 1, true), nil)
 end)
 
+tap.test("print shows a terminal what steers it as ?, and gives a pipe what it is", function()
+  local screen = terminal { PROMPT, "print('a\\27[31mb')", { wait = "a.*31mb\r\n.*> $" }, { keys = END } }
+  tap.equal(screen:find("\27[31m", 1, true), nil)
+  tap.match(screen, "a%?%[31mb\r\n")
+  tap.equal(pipe { "print('a\\27[31mb')" }.stdout, "a\27[31mb\n")
+end)
+
+tap.test("what is typed where no locale is set stays what it is", function()
+  terminal({ PROMPT, "#'ü€'", { wait = "l5\r\n.*> $" }, { keys = END } }, { env = "set env(LC_ALL) C" })
+end)
+
 tap.test("Tab writes a text as Lua reads it, and what steers a terminal not at all", function()
   note('quo"te', "it")
   note("steer\27[31m1", "") note("steer\27[31m2", "")
