@@ -4,6 +4,7 @@
 #include "change.h"
 #include "fiber.h"
 #include "file_state.h"
+#include "guard_streams.h"
 #include "report.h"
 #include "scratch.h"
 #include "unknown.h"
@@ -395,10 +396,17 @@ static int guarded_popen(lua_State *L)
     return 1;
 }
 
-/* Lua's own makes the file at once; under --check nothing is made, the name alone is given. */
+/* Where nothing is made that nobody asked for: --check, and a session, which asks before each change. */
+static bool only_looks(lua_State *L)
+{
+    struct runtime *runtime = runtime_of(L);
+    return runtime->options.check || fiber_context(runtime)->session;
+}
+
+/* Lua's own makes the file at once; else the name alone is given: opening it for writing passes the gate. */
 static int guarded_tmpname(lua_State *L)
 {
-    if (!runtime_of(L)->options.check)
+    if (!only_looks(L))
         return call_original(L);
     unsigned long long random = 0;
     char name[48];
@@ -407,6 +415,51 @@ static int guarded_tmpname(lua_State *L)
     snprintf(name, sizeof name, "/tmp/lua_%016llx", random);
     lua_pushstring(L, name);
     return 1;
+}
+
+/* A file without a name: in memory where the disk is not to be touched. */
+static int guarded_tmpfile(lua_State *L)
+{
+    if (!only_looks(L))
+        return call_original(L);
+    luaL_Stream *stream = lua_newuserdatauv(L, sizeof *stream, 0);
+    stream->closef = NULL; /* born closed */
+    stream->f = memory_file(&(struct buffer){0});
+    if (!stream->f)
+        return luaL_fileresult(L, 0, NULL);
+    stream->closef = close_stream;
+    luaL_setmetatable(L, LUA_FILEHANDLE);
+    return 1;
+}
+
+/* What a library of C does is not seen by the gate: loading it is the change. */
+static int guarded_loadlib(lua_State *L)
+{
+    const char *path = luaL_checkstring(L, 1), *name = luaL_checkstring(L, 2);
+    lua_settop(L, 2);
+    struct change change = {.kind = "package.loadlib", .target = lua_pushfstring(L, "%s %s", path, name)};
+    if (!begin(L, &change)) {
+        change_end(L, &change);
+        lua_pushnil(L);
+        lua_pushliteral(L, "not loaded: predicted or declined");
+        lua_pushliteral(L, "open");
+        return 3;
+    }
+    int results = call_original(L); /* its failure is a result */
+    if (lua_isnil(L, -results)) {
+        change.status = CHANGE_FAILED;
+        change.error = lua_tostring(L, -results + 1);
+    }
+    change_end(L, &change);
+    return results;
+}
+
+/* ---- debug ---- */
+
+/* What a function of C keeps is its own: of those above it is the original, which knows no gate. */
+static int guarded_upvalue(lua_State *L)
+{
+    return lua_iscfunction(L, 1) ? 0 : call_original(L);
 }
 
 /* os.exit: every fiber is cancelled, so that <close> runs everywhere, then the program ends with the status. */
@@ -485,6 +538,10 @@ static void guard_open(lua_State *L)
     replace(L, "os", "remove", guarded_remove);
     replace(L, "os", "rename", guarded_rename);
     replace(L, "os", "tmpname", guarded_tmpname);
+    replace(L, "io", "tmpfile", guarded_tmpfile);
+    replace(L, "package", "loadlib", guarded_loadlib);
+    replace(L, "debug", "getupvalue", guarded_upvalue);
+    replace(L, "debug", "setupvalue", guarded_upvalue);
     replace(L, "os", "execute", guarded_execute);
     replace(L, "os", "exit", guarded_exit);
     replace(L, "io", "open", guarded_open);
@@ -497,6 +554,7 @@ static void guard_open(lua_State *L)
     lua_pushcclosure(L, guarded_require, 2);
     lua_setglobal(L, "require");
     restrict_paths(L);
+    guard_open_streams(L);
 }
 
 static const struct binding_function functions[] = {
@@ -512,9 +570,11 @@ static const struct binding_function functions[] = {
 
 const struct binding_module guard_module = {
     .name = "_G",
-    .about = "Lua's own functions as runs need them: os.execute, os.remove, os.rename, io.popen and io.open "
-             "for writing "
-             "pass the gate; os.exit runs <close> first; require loads a module once.",
+    .about = "Lua's own functions as runs need them: os.execute, os.remove, os.rename, io.popen, io.open for "
+             "writing "
+             "and package.loadlib pass the gate; io.write to the screen shows no secret; os.exit runs "
+             "<close> first; "
+             "require loads a module once.",
     .functions = functions,
     .open = guard_open,
 };

@@ -235,7 +235,9 @@ static const struct binding_function functions[] = {
      "error inside ends the step as failed and goes on up.",
      "assert(step(\"add\", function() return 1 + 1 end) == 2)"},
     {"print", talk_print, "print(...)",
-     "Writes data to standard output; a log event under --json. Secrets show as <secret>.",
+     "Writes data to standard output; a log event under --json. Secrets show as <secret>, and on a terminal "
+     "what "
+     "would steer it as ?: io.write writes it as it is.",
      "print(1, \"a\")"},
     {"log", talk_log, "log(...)", "Says something to the person (standard error); a log event under --json.",
      "log(\"three nodes are left\")"},

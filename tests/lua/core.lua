@@ -197,6 +197,32 @@ end)
 
 -- ---- guarded functions ----
 
+tap.test("under --check nothing passes the gate: no file without a name, no library, no original behind a function", function()
+  local answer = chunk([[
+    local f = assert(io.tmpfile()) f:write "kept" f:seek "set" assert(f:read "a" == "kept")
+    assert(not io.open(os.tmpname()))
+    local loaded, why = package.loadlib("/nonexistent.so", "*") assert(loaded == nil and why:find "predicted")
+    assert(debug.getupvalue(os.remove, 1) == nil and debug.setupvalue(os.remove, 1, print) == nil)
+    local up = 1 assert(select(2, debug.getupvalue(function() return up end, 1)) == 1)]], "--check", "--json")
+  tap.equal(answer.code, 0, answer.stderr)
+  tap.match(answer.stdout, '"kind":"package.loadlib"')
+end)
+
+tap.test("io.write and the standard files show no secret, numbers and chains are Lua's own", function()
+  local path = os.tmpname()
+  file.present { path, content = "0penedSecret", mode = "0600" }
+  local answer = chunk(([[local path = %q
+    local hidden, text = secret.file(path), file.read(path)
+    io.write("a ", text, "\n"):write(text, 1, " ", 1.5, "\n")
+    io.stderr:write(text, "\n")
+    assert(not pcall(io.write, {}))
+    local f <close> = io.tmpfile() f:write(text) f:seek "set" assert(f:read "a" == text)]]):format(path))
+  os.remove(path)
+  tap.equal(answer.code, 0, answer.stderr)
+  tap.match(answer.stdout, "^a <secret>\n<secret>1 1.5\n")
+  tap.equal((answer.stdout .. answer.stderr):find "0pened", nil)
+end)
+
 tap.test("os and io functions that write pass the gate", function()
   local answer = chunk([[
     local f = assert(io.open("/tmp/moonbook-core-test", "w")) f:write "x" f:close()

@@ -381,6 +381,18 @@ tap.test("Ctrl-C cancels the call that runs within 100 ms and keeps the session;
   tap.ok(fastest < 100, "cancelled after " .. fastest .. " ms")
 end)
 
+tap.test("Ctrl-C ends a read that waits for what is typed", function()
+  terminal { PROMPT, "print 'began' io.read()", { wait = "lbegan\r\n" }, { tcl = "after 200" }, { keys = INTERRUPT },
+    { wait = "interrupted\r\n.*> $" }, "io.read()", { tcl = "after 200" }, "a word", { wait = "a word\r\n.*a word\r\n.*> $" },
+    "print 'again' for line in io.lines() do print('<' .. line) end", { wait = "again\r\n" }, { tcl = "after 200" }, "x",
+    { wait = "<x" }, { keys = INTERRUPT }, { wait = "interrupted\r\n.*> $" }, { keys = END } }
+end)
+
+tap.test("a session makes no file that was not asked for", function()
+  local answer = pipe { "name = os.tmpname()", "io.open(name) == nil", "f = io.tmpfile()", "f:write 'x' == f" }
+  tap.equal(answer.stdout, "true\ntrue\n")
+end)
+
 tap.test("what is pasted is one input that can still be changed, history finds it again", function()
   terminal { PROMPT, { keys = "\27[200~function pasted()\r  return 'from the paste'\rend\r\27[201~" }, { wait = "end" },
     { keys = "\r" },
