@@ -346,6 +346,7 @@ void repl_run(lua_State *L, struct repl *repl)
     while (!repl->ended && !repl->signals.ended && !runtime->exit_asked) {
         runtime->interrupts = 0;
         enum line_outcome outcome = read_input(repl, &text);
+        repl_forget_look(repl);
         if (outcome == LINE_END)
             break;
         if (outcome == LINE_INTERRUPTED || is_blank(buffer_text(&text)))
@@ -392,6 +393,7 @@ void repl_init(struct repl *repl, lua_State *L)
 
 void repl_clear(struct repl *repl)
 {
+    repl_forget_look(repl);
     repl_tasks_end(repl);
     repl->runtime->options.trusted = repl->outer_trusted; /* "all this session" ends with it */
     line_reader_of(repl->runtime, NULL, NULL, &(bool){false});

@@ -28,6 +28,13 @@ struct repl_task {
     bool ended;
 };
 
+/* What completion asked for and has not got yet: the next Tab there takes it up again, all else cancels it. */
+struct repl_look {
+    struct fiber *fiber; /* or NULL */
+    char *what;          /* which values, of which host */
+    int list;            /* registry reference: what has come */
+};
+
 struct repl {
     struct runtime *runtime;
     struct line_reader *reader;
@@ -51,6 +58,8 @@ struct repl {
     unsigned task_count;
     struct repl **self; /* what task() finds the session by; kept by the reference in the registry */
     int self_reference;
+
+    struct repl_look look;
 
     /* At a failed step. */
     lua_State *failed_at; /* the thread that failed, or NULL */
@@ -84,6 +93,9 @@ void repl_command(struct repl *repl, const char *line);
 
 /* Completion: a line_completer whose context is the session. */
 void repl_complete(void *repl, const char *text, size_t cursor, struct line_candidates *candidates);
+
+/* Cancels what completion still waits for. */
+void repl_forget_look(struct repl *repl);
 
 /* [-0, +1, m] The list of the reference, made once. */
 void repl_push_reference(struct repl *repl, lua_State *L);

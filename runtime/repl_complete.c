@@ -419,6 +419,44 @@ static void add_paths(const char *prefix, struct line_candidates *candidates)
     buffer_free(&folder);
 }
 
+void repl_forget_look(struct repl *repl)
+{
+    struct repl_look *look = &repl->look;
+    if (!look->fiber)
+        return;
+    fiber_cancel(look->fiber); /* the session joins it */
+    luaL_unref(repl->L, LUA_REGISTRYINDEX, look->list);
+    free(look->what);
+    *look = (struct repl_look){0};
+}
+
+/* [-0, +0, m] Begins to look, where the one before is not for the same. */
+static void begin_look(struct repl *repl, lua_State *L, const struct called *called, const char *prefix)
+{
+    struct runtime *runtime = repl->runtime;
+    struct buffer what = {0};
+    buffer_format(&what, "%p %s %d %s %s", (const void *)repl->context.host, called->path, called->argument,
+                  called->option, prefix);
+    if (repl->look.fiber && !fiber_failed(repl->look.fiber) && strcmp(repl->look.what, what.bytes) == 0) {
+        buffer_free(&what);
+        return;
+    }
+    repl_forget_look(repl);
+    lua_newtable(L);
+    lua_pushcfunction(L, runtime->live_values);
+    lua_pushstring(L, called->path);
+    lua_pushinteger(L, called->argument);
+    lua_pushstring(L, *called->option ? called->option : NULL);
+    lua_pushstring(L, prefix);
+    lua_pushvalue(L, -6);
+    struct fiber_context *context = fiber_context(runtime), outer = *context;
+    *context = repl->context;
+    repl->look.fiber = repl_begin_silent(repl, L, 5);
+    *fiber_context(runtime) = outer;
+    repl->look.what = what.bytes;
+    repl->look.list = luaL_ref(L, LUA_REGISTRYINDEX);
+}
+
 /* [-0, +0, v] What the bindings know to stand there; what has come in time. */
 static void add_live(struct repl *repl, lua_State *L, const struct called *called, const char *prefix,
                      struct line_candidates *candidates)
@@ -426,27 +464,20 @@ static void add_live(struct repl *repl, lua_State *L, const struct called *calle
     struct runtime *runtime = repl->runtime;
     if (!runtime->live_values)
         return;
-    lua_newtable(L);
-    int list = lua_gettop(L);
-    lua_pushcfunction(L, runtime->live_values);
-    lua_pushstring(L, called->path);
-    lua_pushinteger(L, called->argument);
-    lua_pushstring(L, *called->option ? called->option : NULL);
-    lua_pushstring(L, prefix);
-    lua_pushvalue(L, list);
-    struct fiber_context *context = fiber_context(runtime), outer = *context;
-    *context = repl->context;
-    struct fiber *fiber = repl_begin_silent(repl, L, 5);
-    *fiber_context(runtime) = outer;
+    begin_look(repl, L, called, prefix);
+    struct fiber *fiber = repl->look.fiber;
     fiber_watch(fiber);
     uint64_t end = runtime_now(runtime) + LIVE_MS;
     for (uint64_t now; !fiber_ended(fiber) && (now = runtime_now(runtime)) < end && !runtime->interrupts;)
         if (fiber_suspend(runtime, end - now) == WAIT_CANCELLED)
             break;
-    for (lua_Integer i = 1; lua_rawgeti(L, list, i) != LUA_TNIL; i++, lua_pop(L, 1))
+    lua_rawgeti(L, LUA_REGISTRYINDEX, repl->look.list);
+    for (lua_Integer i = 1; lua_rawgeti(L, -1, i) != LUA_TNIL; i++, lua_pop(L, 1))
         if (lua_type(L, -1) == LUA_TSTRING && begins_with(lua_tostring(L, -1), prefix))
             add(candidates, lua_tostring(L, -1), "");
-    lua_settop(L, list - 1);
+    lua_pop(L, 2);
+    if (fiber_ended(fiber) || runtime->interrupts)
+        repl_forget_look(repl);
 }
 
 /* A text as it is written inside of that quote; NULL: it cannot stand there. `quote` 0: outside of Lua. What comes from servers

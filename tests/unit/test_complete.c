@@ -146,6 +146,67 @@ static void a_slow_server_gives_fewer(void **state)
     assert_string_equal(completed(*state, "shop.sell(\"w", raise_error), "");
 }
 
+static struct {
+    int begun, cancelled;
+    bool may_answer;
+} server;
+
+/* Answers once it may. */
+static int answer_late(lua_State *L)
+{
+    server.begun++;
+    while (!server.may_answer)
+        if (fiber_sleep(runtime_of(L), 5) == WAIT_CANCELLED) {
+            server.cancelled++;
+            return 0;
+        }
+    lua_pushfstring(L, "%s-late", lua_tostring(L, 4));
+    lua_rawseti(L, 5, 1);
+    return 0;
+}
+
+static void press_tab(struct repl *repl, const char *text)
+{
+    line_candidates_free(&found);
+    repl_complete(repl, text, strlen(text), &found);
+}
+
+/* Tab three times: at the same place, then at another. */
+static int look_again(lua_State *L)
+{
+    struct repl repl;
+    repl_init(&repl, L);
+    press_tab(&repl, "shop.sell('a");
+    assert_int_equal(found.count, 0);
+    press_tab(&repl, "shop.sell('a");
+    assert_int_equal(server.begun, 1);
+    press_tab(&repl, "shop.sell('b");
+    assert_int_equal(server.begun, 2);
+    assert_int_equal(server.cancelled, 1);
+    server.may_answer = true;
+    for (int tabs = 0; !found.count && tabs < 50; tabs++) /* the machine may be busy */
+        press_tab(&repl, "shop.sell('b");
+    assert_int_equal(found.count, 1);
+    assert_string_equal(found.texts[0], "b-late");
+    assert_int_equal(server.begun, 2);
+    server.may_answer = false;
+    press_tab(&repl, "shop.sell('c");
+    repl_forget_look(&repl);
+    while (server.cancelled < 2)
+        fiber_sleep(repl.runtime, 1);
+    repl_clear(&repl);
+    return 0;
+}
+
+static void what_came_too_late_is_taken_up_again_or_cancelled(void **state)
+{
+    struct runtime *runtime = *state;
+    runtime->reference = reference;
+    runtime->live_values = answer_late;
+    lua_pushcfunction(runtime->L, look_again);
+    assert_true(fiber_drive(runtime->L, fiber_start(runtime->L, 0), NULL));
+}
+
 static void numbers_say_what_they_are(void **state)
 {
     struct buffer out = {0};
@@ -181,6 +242,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_binding_is_asked_for_values, set_up, tear_down),
         cmocka_unit_test_setup_teardown(values_are_written_as_the_string_has_them, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_slow_server_gives_fewer, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(what_came_too_late_is_taken_up_again_or_cancelled, set_up, tear_down),
         cmocka_unit_test(numbers_say_what_they_are),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
