@@ -222,7 +222,7 @@ static void offer_from_server(lua_State *L, const struct api_product *product, c
 
 /* ---- the host ---- */
 
-/* [-0, +0, v] The first word of each line that a command prints on the session's host. */
+/* [-0, +0, v] Each line that a command prints on the session's host. */
 static void offer_lines(lua_State *L, const char *const *argv)
 {
     struct host *host = host_current(runtime_of(L));
@@ -236,7 +236,7 @@ static void offer_lines(lua_State *L, const char *const *argv)
     const char *text = lua_pushlstring(L, buffer_text(&output), output.length);
     buffer_free(&output);
     while (*text) {
-        size_t length = strcspn(text, " \n");
+        size_t length = strcspn(text, "\n");
         lua_pushlstring(L, text, length);
         if (length)
             offer(L, "", lua_tostring(L, -1));
@@ -265,8 +265,8 @@ static void offer_packages(lua_State *L)
 static void offer_files(lua_State *L)
 {
     struct runtime *runtime = runtime_of(L);
-    static const char script[] =
-        "for path in \"$1\"*; do [ ! -d \"$path\" ] || path=$path/; echo \"$path\"; done";
+    static const char script[] = "for path in \"$1\"*; do [ ! -d \"$path\" ] || path=$path/; "
+                                 "[ ! -e \"$path\" ] && [ ! -L \"$path\" ] || printf '%s\\n' \"$path\"; done";
     if (host_current(runtime) != runtime->local)
         offer_lines(L, (const char *const[]){"sh", "-c", script, "sh", lua_tostring(L, PREFIX), NULL});
 }

@@ -5,6 +5,7 @@
 #include "host.h"
 #include "repl.h"
 #include "repl_commands.h"
+#include "runbook.h"
 #include "utf8.h"
 
 #include <ctype.h>
@@ -540,6 +541,21 @@ static void add_strings(struct repl *repl, lua_State *L, const struct place *pla
 
 /* ---- commands ---- */
 
+/* What :run takes: a runbook's name, or the path of one. */
+static void add_runbooks(struct runtime *runtime, const char *word, struct line_candidates *candidates)
+{
+    size_t count;
+    struct runbook *all = runbook_list(runtime, &count);
+    for (size_t i = 0; i < count; i++) {
+        add_if(candidates, all[i].name, word);
+        runbook_free(&all[i]);
+    }
+    free(all);
+    candidates->typed = strlen(word);
+    if (!candidates->count)
+        add_paths(word, candidates);
+}
+
 /* ":he" and ":save PATH"; false: what follows the command is Lua, as for :time. */
 static bool add_commands(struct repl *repl, lua_State *L, const char *text, size_t cursor, int reference,
                          struct line_candidates *candidates)
@@ -559,12 +575,18 @@ static bool add_commands(struct repl *repl, lua_State *L, const char *text, size
     while (begin && text[begin - 1] != ' ')
         begin--;
     snprintf(word, sizeof word, "%.*s", (int)(cursor - begin), text + begin);
-    if (strcmp(command, "save") == 0 || strcmp(command, "run") == 0) {
-        add_paths(word, candidates);
+    bool path = strcmp(command, "save") == 0, book = strcmp(command, "run") == 0;
+    if (path || book || strcmp(command, "on") == 0) {
+        candidates->typed = strlen(word);
+        if (path)
+            add_paths(word, candidates);
+        else if (book)
+            add_runbooks(repl->runtime, word, candidates);
+        else
+            add_live(repl, L, &(struct called){.path = "host", .argument = 1}, word, candidates);
         write_all(candidates, 0);
         return true;
     }
-    (void)repl;
     if (strcmp(command, "help") != 0)
         return false;
     const char *dot = strrchr(word, '.');

@@ -2,6 +2,7 @@
 #include "repl_line.h"
 
 #include "fiber.h"
+#include "repl_show.h"
 #include "terminal.h"
 #include "utf8.h"
 
@@ -314,8 +315,8 @@ static void list_candidates(struct line_reader *reader, const struct line_candid
     size_t widest = 0;
     terminal_size(&columns, &rows);
     for (size_t i = 0; i < candidates->count; i++) {
-        size_t length = strlen(candidates->texts[i]);
-        widest = length > widest ? length : widest;
+        size_t width = show_width(candidates->texts[i], strlen(candidates->texts[i]));
+        widest = width > widest ? width : widest;
     }
     size_t across = columns / (widest + 2), shown = candidates->count;
     across = across ? across : 1;
@@ -324,8 +325,11 @@ static void list_candidates(struct line_reader *reader, const struct line_candid
     size_t lines = (shown + across - 1) / across;
     struct buffer out = {0};
     for (size_t line = 0; line < lines; line++) {
-        for (size_t i = line; i < shown; i += lines)
-            buffer_format(&out, "%-*s", i + lines < shown ? (int)(widest + 2) : 0, candidates->texts[i]);
+        for (size_t i = line; i < shown; i += lines) {
+            const char *text = candidates->texts[i];
+            size_t gap = i + lines < shown ? widest + 2 - show_width(text, strlen(text)) : 0;
+            buffer_format(&out, "%s%*s", text, (int)gap, "");
+        }
         buffer_append_text(&out, "\n");
     }
     if (shown < candidates->count)

@@ -21,8 +21,7 @@
 
 /* ---- text ---- */
 
-/* Columns that UTF-8 text takes on the screen. */
-static size_t shown_width(const char *text, size_t length)
+size_t show_width(const char *text, size_t length)
 {
     size_t width = 0;
     for (size_t i = 0; i < length;) {
@@ -49,7 +48,7 @@ static size_t fitting(const char *text, size_t length, size_t columns)
         size_t next = fit + 1;
         while (next < length && (text[next] & 0xc0) == 0x80)
             next++;
-        if (shown_width(text, next) > columns)
+        if (show_width(text, next) > columns)
             break;
         fit = next;
     }
@@ -67,7 +66,7 @@ static void add_line(lua_State *L, struct buffer *out, const char *text, size_t 
         text = buffer_text(&clean);
         length = clean.length;
     }
-    bool cut = length > most && shown_width(text, length < most * 4 ? length : most * 4) > most;
+    bool cut = length > most && show_width(text, length < most * 4 ? length : most * 4) > most;
     buffer_append(out, text, cut ? fitting(text, length < most * 4 ? length : most * 4, most - 3) : length);
     buffer_wipe(&clean);
     utf8_disarm(out->bytes + from, out->length - from);
@@ -318,7 +317,7 @@ struct column {
 static void add_cell(struct column *column, size_t i)
 {
     size_t begin = i ? column->ends[i - 1] : 0, length = column->text.length - begin;
-    size_t width = length ? shown_width(column->text.bytes + begin, length) : 0;
+    size_t width = length ? show_width(column->text.bytes + begin, length) : 0;
     column->ends[i] = column->text.length;
     column->width = width > column->width ? width : column->width;
     column->filled = column->filled || length;
@@ -328,7 +327,7 @@ static void fill_column(const struct rows *rows, const char *key, struct column 
 {
     lua_State *L = rows->L;
     *column = (struct column){.ends = allocate((rows->count + 1) * sizeof *column->ends),
-                              .width = shown_width(key, strlen(key))};
+                              .width = show_width(key, strlen(key))};
     column->width = column->width > CELL_MOST ? CELL_MOST : column->width;
     lua_pushstring(L, key);
     int name = lua_gettop(L);
@@ -360,7 +359,7 @@ static void fill_names(const struct rows *rows, struct column *column)
 static void append_cell(struct buffer *line, size_t *at, size_t from, const char *text, size_t length,
                         size_t most)
 {
-    size_t width = length ? shown_width(text, length) : 0;
+    size_t width = length ? show_width(text, length) : 0;
     if (!width)
         return; /* no blanks at the end of a line */
     pad(line, from - *at);
@@ -479,14 +478,14 @@ static void show_record(lua_State *L, int index, struct buffer *out)
     size_t count, widest = 0;
     struct key *keys = push_sorted(L, index, &count);
     for (size_t i = 0; i < count; i++) {
-        size_t width = shown_width(keys[i].text, strlen(keys[i].text));
+        size_t width = show_width(keys[i].text, strlen(keys[i].text));
         widest = width > widest ? width : widest;
     }
     widest = widest > CELL_MOST ? CELL_MOST : widest;
     for (size_t i = 0; i < count; i++) {
         size_t from = out->length, width;
         add_line(L, out, keys[i].text, strlen(keys[i].text), CELL_MOST);
-        width = shown_width(out->bytes + from, out->length - from);
+        width = show_width(out->bytes + from, out->length - from);
         pad(out, GAP + (width < widest ? widest - width : 0));
         lua_pushstring(L, keys[i].text);
         lua_rawget(L, index);

@@ -8,6 +8,9 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+/* Columns that UTF-8 text takes on the screen. */
+size_t show_width(const char *text, size_t length);
+
 /* [-0, +0, v] Appends the value at `index` as lines; what is nested shows as a count. Columns end at `width`. */
 void show_value(lua_State *L, int index, size_t width, struct buffer *out);
 

@@ -221,10 +221,14 @@ tap.test("another host: --on, :on, one that vanishes; the session stays", functi
   local hosts = note("hosts.lua", ("return { hosts = { c1 = {%s} }, groups = { all = 'c1' } }"):format(
     spec:sub(2, -2):gsub('"([%w_]+)":', "%1 = ")))
   local command = ("env MOONBOOK_HOSTS=%s %s repl --on c1"):format(hosts, program)
+  note("with blank", "in it")
   local kill = ("exec sh -c {kill -KILL $(pgrep -P %s) %s}"):format(sshd.process, sshd.process)
   terminal({ { wait = "c1:\\d+> $" }, "host.run { 'echo', 'over', 'there', reads = true }.stdout",
     { wait = "lover there\r\n.*c1:\\d+> $" }, ":hosts", { wait = "@all.*c1:\\d+> $" }, ":on local", { wait = "moonbook> $" },
-    ":on c1", { wait = "c1:\\d+> $" }, { tcl = kill }, "host.run { 'true', reads = true }",
+    { keys = ":on c" .. TAB }, { wait = ":on c.*1" }, "", { wait = "c1:\\d+> $" },
+    { keys = ('file.read("%s/with bl'):format(folder) .. TAB }, { wait = "ank" }, '")', { wait = "in it\r\n.*c1:\\d+> $" },
+    { keys = ('file.read("%s/zz'):format(folder) .. TAB .. "x" }, { wait = "zz[^*]*x$" }, { keys = INTERRUPT },
+    { wait = "\\^C\r\n.*> $" }, { tcl = kill }, "host.run { 'true', reads = true }",
     { wait = "error:.*c1:\\d+> $" }, "'still'",
     { wait = "still\r\n.*c1:\\d+> $" }, ":on local", { wait = "moonbook> $" },
     "host.run { 'echo', 'here', reads = true }.stdout", { wait = "lhere\r\n.*> $" }, { keys = END } }, { command = command })
@@ -463,6 +467,12 @@ tap.test("Tab writes a text as Lua reads it, and what steers a terminal not at a
   tap.equal(screen:find("\27[31m", 1, true), nil)
 end)
 
+tap.test("candidates stand in columns by what they take on the screen", function()
+  note("wide-ab", "") note("wide-日本語x", "")
+  terminal { PROMPT, { keys = 'file.read("' .. folder .. "/wide-" .. TAB }, { wait = "\nwide-ab {7}wide-[^ -~]" }, { keys = INTERRUPT },
+    { wait = "\\^C\r\n.*> $" }, { keys = END } }
+end)
+
 tap.test("Tab completes names, fields, methods, endpoints, options, paths, commands", function()
   local function completes(text, wanted)
     return { keys = text .. TAB }, { wait = wanted }, { keys = INTERRUPT }, { wait = "\\^C\r\n.*> $" }
@@ -480,6 +490,8 @@ tap.test("Tab completes names, fields, methods, endpoints, options, paths, comma
   add("host('c1').syst", "emd")
   add(":wat", "ch ")
   add(":help systemd.run", "ning")
+  add(":run setup/jo", "in-client")
+  add(":run " .. note("by-path.lua", ""):sub(1, -6), ".lua")
   steps[#steps + 1] = { keys = END }
   terminal(steps)
 end)
