@@ -82,20 +82,29 @@ const char *foreground_editor(void)
     return editor && *editor ? editor : NULL;
 }
 
-bool foreground_run(struct runtime *runtime, const char *program, const char *argument,
-                    const struct buffer *input)
+/* How it ended, as waitpid has it; -1: it did not run. */
+static int run(struct runtime *runtime, const char *program, const char *argument, const struct buffer *input)
 {
     struct foreground foreground = {.program = program, .argument = argument, .input = input, .status = -1};
     if (!runtime->current || !fiber_offload(runtime, work, &foreground))
         work(&foreground);
-    return foreground.status != -1 && WIFEXITED(foreground.status) && WEXITSTATUS(foreground.status) == 0;
+    return foreground.status;
 }
 
+bool foreground_run(struct runtime *runtime, const char *program, const char *argument,
+                    const struct buffer *input)
+{
+    int status = run(runtime, program, argument, input);
+    return status != -1 && WIFEXITED(status) && WEXITSTATUS(status) == 0;
+}
+
+/* A pager that was left by Ctrl-C or says that it failed has shown what was wanted; the shell's 126 and 127 are of none. */
 bool foreground_page(struct runtime *runtime, const struct buffer *text)
 {
     const char *pager = getenv("PAGER");
     if (pager && !*pager)
         return false;
-    return foreground_run(runtime, pager ? pager : "command -v less >/dev/null && LESS=${LESS-FRX} less",
-                          NULL, text);
+    int status = run(runtime, pager ? pager : "command -v less >/dev/null || exit 127; LESS=${LESS-FRX} less",
+                     NULL, text);
+    return status != -1 && !(WIFEXITED(status) && WEXITSTATUS(status) >= 126);
 }

@@ -578,6 +578,12 @@ tap.test("long output goes through $PAGER", function()
   tap.match(file.read(seen), "^row 1\n.*row 200\n%(200%)\n$")
 end)
 
+tap.test("a pager that is left by Ctrl-C has shown it; without one all of it is", function()
+  local steps = { PROMPT, "t = {} for i = 1, 200 do t[i] = 'row ' .. i end", PROMPT, "t", { wait = "row 1\r\n.*> $" }, { keys = END } }
+  tap.equal(terminal(steps, { pager = "head -n 3; kill -INT $$" }):find("row 199", 1, true), nil)
+  tap.match(terminal(steps, { pager = "/nonexistent/pager" }), "row 199")
+end)
+
 tap.test(":edit runs what the editor left, :run asks for parameters", function()
   local editor = note("editor", "#!/bin/sh\necho \"print('edited', $(cat \"$1\"))\" >\"$1\"\n")
   host.run { "chmod", "+x", editor }
