@@ -16,6 +16,7 @@
 
 #include <ctype.h>
 #include <lauxlib.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -33,21 +34,38 @@ static void say(struct repl *repl, const char *text)
 
 /* ---- :help ---- */
 
+/* The text, broken at blanks before the screen ends; its lines but the first begin behind `indent` blanks. */
+static void add_wrapped(struct buffer *out, const char *text, size_t indent, size_t columns)
+{
+    size_t room = columns > indent + 20 ? columns - indent - 1 : SIZE_MAX;
+    for (size_t length; (length = strlen(text)); text += length + (text[length] == ' ')) {
+        if (length > room)
+            for (length = room; length > 1 && text[length] != ' '; length--)
+                ;
+        buffer_append(out, text, length);
+        buffer_format(out, "\n%*s", text[length] ? (int)indent : 0, "");
+    }
+}
+
 /* [-0, +0, -] What :help lists first. */
 static void list_commands(struct buffer *out)
 {
-    buffer_append_text(
-        out, "Lua with every module loaded. What an expression gives is shown; _ is the last of it.\n"
-             "Reads run at once; each change is shown and asked for: y, n, a, d.\n\n");
+    unsigned columns, rows;
+    terminal_size(&columns, &rows);
+    buffer_append_text(out,
+                       "Lua with every module loaded. What an expression gives is shown; _ is the last.\n"
+                       "Reads run at once; each change is shown and asked for: y, n, a, d.\n\n");
     for (const struct repl_command *each = repl_commands; each->name; each++) {
         char head[64];
         snprintf(head, sizeof head, ":%s%s%s", each->name, *each->arguments ? " " : "", each->arguments);
-        buffer_format(out, "  %-30s %s\n", head, each->about);
+        buffer_format(out, "  %-30s ", head);
+        add_wrapped(out, each->about, 33, columns);
     }
-    buffer_append_text(
-        out, "\n  Tab completes, Ctrl-R searches the history, Ctrl-C cancels what runs, Ctrl-D ends.\n"
-             "  task(function() ... end) runs on behind the prompt. A local of a line stays for the\n"
-             "  lines after it, as a copy: functions that were made with it keep their own.\n");
+    buffer_append_text(out,
+                       "\n  Tab completes, Ctrl-R searches the history, Ctrl-C cancels, Ctrl-D ends.\n"
+                       "  task(function() ... end) runs on behind the prompt.\n"
+                       "  A local of a line stays for the lines after it, as a copy: functions that were\n"
+                       "  made with it keep their own.\n");
 }
 
 static void command_help(struct repl *repl, const char *arguments)

@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -112,6 +113,8 @@ static bool ask(struct runtime *runtime, int file, const char *text, bool echo, 
     bool done = read_answer(runtime, question, answer, failure);
     if (!echo)
         tcsetattr(file, TCSAFLUSH, &question->before);
+    if (!done)
+        fputs("\n", stderr); /* the question's line was not ended by an answer */
     uv_close((uv_handle_t *)&question->poll, on_closed);
     report_answered(runtime);
     return done;

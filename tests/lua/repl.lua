@@ -173,6 +173,10 @@ tap.test(":json, :time, :help, and a command that is none", function()
   tap.match(answer.stderr, "no.such.name")
 end)
 
+tap.test("no line of :help is longer than 80 columns", function()
+  for line in pipe({ ":help" }).stdout:gmatch "[^\n]+" do tap.ok(#line <= 80, line) end
+end)
+
 tap.test("nothing changes where nobody can be asked; --check predicts; --yes trusts", function()
   local path = folder .. "/made"
   local command = { "setsid", "-w", program, "repl", stdin = ("file.present { %q, content = 'x' }\n"):format(path),
@@ -425,7 +429,8 @@ tap.test("every change is shown and asked for: no, difference, yes, all", functi
     ("file.stat(%q)"):format(path), { wait = "nil\r\n.*> $" },
     present .. "'two' }", { wait = "uit: $" }, "d", { wait = "\\+two.*uit: $" }, "y", PROMPT,
     ("file.read(%q)"):format(path), { wait = "two\r\n.*> $" },
-    present .. "'three' }", { wait = "uit: $" }, { keys = INTERRUPT }, { wait = "interrupted" }, PROMPT,
+    present .. "'three' }", { wait = "uit: $" }, { keys = INTERRUPT }, { wait = "\\^C\r\ninterrupted" }, PROMPT,
+    present .. "'three' }", { wait = "uit: $" }, { keys = END }, { wait = "^\r\n.*error.*end of input" }, PROMPT,
     present .. "'four' }", { wait = "uit: $" }, "a", PROMPT, present .. "'five' }", { wait = "changed" }, PROMPT,
     { keys = END } }
   tap.match(screen, "changed: 3.*declined: 1")
