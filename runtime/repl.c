@@ -244,15 +244,18 @@ bool repl_evaluate(struct repl *repl, const char *text)
     }
     lua_pushcfunction(L, run_input);
     lua_pushlightuserdata(L, repl);
+    unsigned declined = repl->runtime->counts.declined;
     bool done = repl_compile(repl, text, &incomplete) && repl_call(repl, 2, &results);
+    bool wanted = repl->runtime->counts.declined == declined;
     if (done && results) {
         lua_rawgeti(L, LUA_REGISTRYINDEX, repl->environment);
         lua_pushvalue(L, top + 1);
         lua_setfield(L, -2, "_");
     }
-    if (done)
+    if (done && wanted)
         keep_input(repl, text, results && lua_istable(L, top + 1));
-    else
+    repl->declined += done && !wanted; /* a runbook of it would make the change */
+    if (!done)
         buffer_clear(&repl->shown);
     if (incomplete)
         report_say(repl->runtime, "the input ends before it is complete\n");

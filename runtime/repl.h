@@ -54,6 +54,7 @@ struct repl {
     bool whole;          /* show what is nested */
     struct repl_input *inputs;
     size_t input_count;
+    size_t declined; /* inputs whose change was not wanted: what :save leaves out */
     struct repl_task *tasks;
     unsigned task_count;
     struct repl **self; /* what task() finds the session by; kept by the reference in the registry */

@@ -510,6 +510,8 @@ static int save(lua_State *L)
     if (!written)
         return failure_raise(L, &failure);
     warn_of_secrets(L, path, secret, typed);
+    if (repl->declined)
+        report_warning(L, "left out of %s: %zu inputs with a change that was declined", path, repl->declined);
     if (!check)
         buffer_format(&repl->shown, "%s: %zu steps; moonbook run %s%s\n", path, repl->input_count,
                       strchr(path, '/') ? "" : "./", path);

@@ -600,6 +600,14 @@ tap.test(":edit runs what the editor left, :run asks for parameters", function()
     { command = "env EDITOR=" .. editor .. " " .. program .. " repl" })
 end)
 
+tap.test(":save leaves out what was declined", function()
+  local book, path = folder .. "/declined.lua", folder .. "/not-wanted"
+  terminal { PROMPT, ("file.present { %q, content = 'x' }"):format(path), { wait = "uit: $" }, "n", PROMPT, "print(7)", PROMPT,
+    ":save " .. book, { wait = "for 7.*: $" }, "", { wait = "left out of .*1 inputs.*1 steps" }, PROMPT, { keys = END } }
+  tap.equal(host.run { program, "run", book, "--yes", reads = true }.stdout, "7\n")
+  tap.equal(file.stat(path), nil)
+end)
+
 tap.test(":save asks which literals are parameters", function()
   local book = folder .. "/asked.lua"
   terminal { PROMPT, "print('hello ' .. 'ops')", PROMPT, ":save " .. book, { wait = "for 'hello '.*: $" }, "",
