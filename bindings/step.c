@@ -19,7 +19,7 @@ static const char *status_of(lua_State *L, int status)
 }
 
 /* [-0, +n|1, -] Calls the step's function, which is at 2. Under --repl-on-error an operator may have it done again, or left out. */
-static int call_step(lua_State *L, int *results)
+static int call_step(lua_State *L, int *results, bool *skipped)
 {
     struct runtime *runtime = runtime_of(L);
     int base = lua_gettop(L);
@@ -34,16 +34,16 @@ static int call_step(lua_State *L, int *results)
         status = lua_pcall(L, 0, LUA_MULTRET, handler);
         fiber_restore_shields(runtime, shields);
     } while (verdict && *verdict == REPL_RETRY);
-    bool skipped = status != LUA_OK && verdict && *verdict == REPL_SKIP;
-    if (skipped) {
+    *skipped = status != LUA_OK && verdict && *verdict == REPL_SKIP;
+    if (*skipped) {
         struct failure failure;
         failure_from_lua(L, -1, &failure);
         report_warning(L, "step \"%s\" failed and was skipped: %s", fiber_context(runtime)->step,
                        failure.message);
         lua_settop(L, base);
     }
-    *results = lua_gettop(L) - base - (verdict && !skipped ? 2 : 0);
-    return skipped ? LUA_OK : status;
+    *results = lua_gettop(L) - base - (verdict && !*skipped ? 2 : 0);
+    return *skipped ? LUA_OK : status;
 }
 
 /* The name is kept on the Lua stack while the step runs: events point to it. */
@@ -64,11 +64,13 @@ static int step(lua_State *L)
     uint64_t started = runtime_now(runtime);
     report_step_start(runtime, host, name);
     context->step = name;
-    int status = call_step(L, &results);
+    bool skipped;
+    int status = call_step(L, &results, &skipped);
     if (status != LUA_OK)
         failure_adopt(L); /* while the context still says which step it was */
     fiber_context(runtime)->step = outer;
-    report_step_end(runtime, host, name, status_of(L, status), runtime_now(runtime) - started);
+    report_step_end(runtime, host, name, skipped ? "skipped" : status_of(L, status),
+                    runtime_now(runtime) - started);
     if (status != LUA_OK)
         return lua_error(L);
     return results;

@@ -329,6 +329,7 @@ tap.test("a failed step: its variables, :retry with another value, :skip, :abort
   tap.match(answer.stdout, "^7\n8\n.-n +8.-\n10\nouter is\t11\nthree\n$")
   tap.match(answer.stderr, 'step "one" failed on ')
   tap.match(answer.stderr, 'step "two: inner" failed and was skipped')
+  tap.match(answer.stderr, "\n  skipped +two: inner\n")
   tap.equal(answer.code, 0)
   answer = run(":skip", ":abort")
   tap.equal(answer.code, 1)
@@ -474,8 +475,8 @@ end)
 
 tap.test("candidates stand in columns by what they take on the screen", function()
   note("wide-ab", "") note("wide-日本語x", "")
-  terminal { PROMPT, { keys = 'file.read("' .. folder .. "/wide-" .. TAB }, { wait = "\nwide-ab {7}wide-[^ -~]" }, { keys = INTERRUPT },
-    { wait = "\\^C\r\n.*> $" }, { keys = END } }
+  terminal { PROMPT, { keys = 'file.read("' .. folder .. "/wide-" .. TAB }, { wait = "\nwide-ab {7}wide-[^ -~]" },
+    { keys = INTERRUPT }, { wait = "\\^C\r\n.*> $" }, { keys = END } }
 end)
 
 tap.test("Tab completes names, fields, methods, endpoints, options, paths, commands", function()
@@ -584,7 +585,8 @@ tap.test("long output goes through $PAGER", function()
 end)
 
 tap.test("a pager that is left by Ctrl-C has shown it; without one all of it is", function()
-  local steps = { PROMPT, "t = {} for i = 1, 200 do t[i] = 'row ' .. i end", PROMPT, "t", { wait = "row 1\r\n.*> $" }, { keys = END } }
+  local steps = { PROMPT, "t = {} for i = 1, 200 do t[i] = 'row ' .. i end", PROMPT, "t", { wait = "row 1\r\n.*> $" },
+    { keys = END } }
   tap.equal(terminal(steps, { pager = "head -n 3; kill -INT $$" }):find("row 199", 1, true), nil)
   tap.match(terminal(steps, { pager = "/nonexistent/pager" }), "row 199")
 end)
