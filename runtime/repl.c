@@ -74,7 +74,8 @@ static void say_error(struct repl *repl)
     struct runtime *runtime = repl->runtime;
     failure_from_lua(repl->L, -1, &failure);
     lua_pop(repl->L, 1);
-    if (strcmp(failure.kind, "cancelled") == 0 && runtime->interrupts)
+    repl->interrupted = strcmp(failure.kind, "cancelled") == 0 && runtime->interrupts;
+    if (repl->interrupted)
         report_say(runtime, runtime->interrupts > 1 ? "interrupted; what was under way was cut short\n"
                                                     : "interrupted\n");
     else

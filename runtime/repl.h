@@ -46,6 +46,7 @@ struct repl {
     bool outer_trusted;           /* what was trusted before it: "all" of a session is not all of the next */
     bool ended;                   /* :quit, Ctrl-D */
     bool failed;                  /* an input of a pipe failed */
+    bool interrupted;             /* the last call that failed was: by Ctrl-C */
     char *history;                /* path of the file, or NULL */
 
     char *last;          /* the last input, for :edit */

@@ -80,7 +80,8 @@ static void add_all(struct buffer *out, const struct buffer *now, const struct b
         buffer_append_text(out, "  ...\n");
 }
 
-/* One look: true while it is to go on. */
+/* One look: true while it is to go on. A server that goes away for a while is what is watched for: only the first look has to
+ * succeed. */
 static bool look(struct repl *repl, const char *expression, const char *every, struct buffer *before)
 {
     unsigned columns, rows;
@@ -95,7 +96,7 @@ static bool look(struct repl *repl, const char *expression, const char *every, s
     lua_pushstring(repl->L, expression);
     if (!repl_call(repl, 2, NULL)) {
         buffer_clear(&repl->shown);
-        return false;
+        return before->length && !repl->interrupted && !repl->signals.ended;
     }
     terminal_size(&columns, &rows);
     strftime(when, sizeof when, "%H:%M:%S", localtime_r(&now, &local));

@@ -577,6 +577,14 @@ tap.test(":watch shows it again and again, marks what changed, ends at a key", f
   tap.ok(not screen:find("\27[7ma\27[0m", 1, true), "what did not change is not marked")
 end)
 
+tap.test(":watch goes on when what it watches goes away, but ends at Ctrl-C, and where nothing was ever seen", function()
+  terminal { PROMPT, "n = 0", PROMPT, ":watch 0.1 (function() n = n + 1 if n == 3 then error 'away' end return { n = n } end)()",
+    { wait = "away.*\27\\[7m4\27\\[0m" }, { keys = "q" }, { wait = "> $" },
+    ":watch 0.1 error 'never'", { wait = "never\r\n.*> $" }, "m = 0", PROMPT,
+    ":watch 0.1 (function() m = m + 1 if m == 2 then print 'waits' sleep(60) end return m end)()", { wait = "waits\r\n" },
+    { keys = INTERRUPT }, { wait = "interrupted\r\n.*> $" }, { keys = END } }
+end)
+
 tap.test("long output goes through $PAGER", function()
   local seen = folder .. "/paged"
   terminal({ PROMPT, "t = {} for i = 1, 200 do t[i] = 'row ' .. i end", PROMPT, "t", { wait = "THROUGH" }, PROMPT, "'short'",
