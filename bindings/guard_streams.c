@@ -23,28 +23,30 @@ static bool is_screen(lua_State *L, int index)
     return stream && stream->closef && (stream->f == stdout || stream->f == stderr);
 }
 
-/* [-0, +0, m] The texts from `first` on, of all arguments; where a secret is in them, one text without it takes their place. */
+/* [-0, +0, e] The texts from `first` on, of all arguments; where a secret is in them, one text without it takes their place. */
 static void redact_arguments(lua_State *L, int first)
 {
-    struct runtime *runtime = runtime_of(L);
     struct buffer text = {0};
     for (int i = first; i <= lua_gettop(L); i++) {
         size_t length;
         lua_pushvalue(L, i); /* a number stays one */
-        const char *bytes = lua_isstring(L, i) ? lua_tolstring(L, -1, &length) : NULL;
-        if (bytes)
-            buffer_append(&text, bytes, length);
+        const char *bytes = lua_tolstring(L, -1, &length);
+        buffer_append(&text, bytes, length);
         lua_pop(L, 1);
-        if (!bytes) { /* the original says what is wrong with it */
-            buffer_wipe(&text);
-            return;
-        }
     }
-    if (text.length && redact(runtime->redactor, &text)) {
+    if (text.length && redact(runtime_of(L)->redactor, &text)) {
         lua_settop(L, first - 1);
         lua_pushlstring(L, buffer_text(&text), text.length);
     }
     buffer_wipe(&text);
+}
+
+/* [-0, +0, v] Only texts and numbers can be written; said here, where the function has its name. */
+static void check_arguments(lua_State *L, int first)
+{
+    for (int i = first; i <= lua_gettop(L); i++)
+        if (!lua_isstring(L, i))
+            luaL_checkstring(L, i);
 }
 
 /* [-0, +n, e] Calls the original, upvalue 1, with the arguments. */
@@ -60,6 +62,7 @@ static int call_original(lua_State *L)
 /* io.write(...) */
 static int guarded_write(lua_State *L)
 {
+    check_arguments(L, 1);
     lua_getfield(L, LUA_REGISTRYINDEX, DEFAULT_OUTPUT);
     bool screen = is_screen(L, lua_gettop(L));
     lua_pop(L, 1);
@@ -71,6 +74,7 @@ static int guarded_write(lua_State *L)
 /* file:write(...) */
 static int guarded_file_write(lua_State *L)
 {
+    check_arguments(L, 2);
     if (is_screen(L, 1))
         redact_arguments(L, 2);
     return call_original(L);

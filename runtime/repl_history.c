@@ -38,11 +38,27 @@ static void unescape(const char *text, size_t length, struct buffer *out)
 
 /* ---- what is not kept ---- */
 
+/* "--password", "...": the name is a text of its own before the literal's comma. */
+static bool is_next_of_list(const char *text, size_t at, size_t end)
+{
+    while (at < end && (isalnum((unsigned char)text[at]) || strchr("_-", text[at])))
+        at++;
+    if (at == end || !strchr("'\"", text[at++]))
+        return false;
+    while (at < end && isspace((unsigned char)text[at]))
+        at++;
+    if (at == end || text[at++] != ',')
+        return false;
+    while (at < end && isspace((unsigned char)text[at]))
+        at++;
+    return at == end;
+}
+
 /* Does what stands before the literal name something secret? X-Vault-Token = "...", token="...", VAULT_TOKEN. */
 static bool names_secret(const char *text, size_t end)
 {
-    static const char *const words[] = {"token",  "password", "passwd",     "secret",
-                                        "apikey", "api_key",  "passphrase", "bearer"};
+    static const char *const words[] = {"token",   "password",   "passwd", "secret",       "apikey",
+                                        "api_key", "passphrase", "bearer", "authorization"};
     size_t begin = end > 40 ? end - 40 : 0;
     for (size_t at = begin; at < end; at++) {
         for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
@@ -54,6 +70,8 @@ static bool names_secret(const char *text, size_t end)
                    (isalnum((unsigned char)text[after]) || strchr("_ \t\"']=[(,", text[after])))
                 after++;
             if (after == end && memchr(text + at + length, '=', end - at - length))
+                return true;
+            if (is_next_of_list(text, at + length, end))
                 return true;
         }
     }

@@ -418,6 +418,7 @@ tap.test("secrets are not kept in the history", function()
   terminal({ PROMPT, "a = secret.env 'HOME'", PROMPT, "'" .. folder .. "'", PROMPT,
     "token = 'hvs.CAESIJ7wvdE0nRu2VnNp6mMvqQj'", PROMPT,
     "consul { token = 'b1gs33cr3t' }", PROMPT, ":run none.lua db_password=0therS3cret", PROMPT,
+    "h = { Authorization = 'Bearer abcdef123456' }", PROMPT, "argv = { 'mysql', '--password', 'hunter2' }", PROMPT,
     "y = [[hvs.CAESIJ7wvdE0nRu2VnNp6mMvqQj]]", PROMPT, "x = 'kept'", PROMPT, { keys = END } }, { state = state })
   tap.equal(file.read(state .. "/moonbook/history"), "a = secret.env 'HOME'\nx = 'kept'\n")
 end)
