@@ -500,6 +500,14 @@ void fiber_kill_input(struct runtime *runtime, unsigned input)
             fiber_kill(fiber);
 }
 
+bool fiber_any_shielded(const struct runtime *runtime, unsigned input)
+{
+    for (const struct fiber *fiber = runtime->fibers; fiber; fiber = fiber->next)
+        if (fiber->shields && fiber->state != FIBER_ENDED && (!input || fiber->context.input == input))
+            return true;
+    return false;
+}
+
 bool fiber_cancel_due(struct runtime *runtime)
 {
     return runtime->current && cancellation_due(runtime->current) &&

@@ -83,6 +83,9 @@ void fiber_unshield(struct runtime *runtime);
 /* Was the running fiber cancelled (shield or not)? Long loops without waits ask it. */
 bool fiber_is_cancelled(struct runtime *runtime);
 
+/* Does a shield put off the cancellation of a fiber that works for this input of a session? 0: of any. */
+bool fiber_any_shielded(const struct runtime *runtime, unsigned input);
+
 /* How many shields the running fiber has; and back to that number, after an error went past an unshield. */
 unsigned fiber_shields(struct runtime *runtime);
 void fiber_restore_shields(struct runtime *runtime, unsigned shields);

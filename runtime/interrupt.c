@@ -4,6 +4,7 @@
 
 #include "buffer.h"
 #include "failure.h"
+#include "report.h"
 
 #include <signal.h>
 #include <stdlib.h>
@@ -64,6 +65,14 @@ static void on_signal(int number)
                 LUA_MASKCALL | LUA_MASKRET | LUA_MASKLINE | LUA_MASKCOUNT, 1);
 }
 
+/* A change that was begun goes on, maybe for long: who has pressed Ctrl-C sees that it was heard. */
+static void say_heard(struct runtime *runtime, const struct interrupt_session *session)
+{
+    if (runtime->interrupts == 1 && !runtime->timed_out && (!session || session->call) &&
+        fiber_any_shielded(runtime, session ? session->input : 0))
+        report_say(runtime, "the change that is under way is finished first; Ctrl-C again cuts it short\n");
+}
+
 /* In the loop: no fiber runs, so that cancelling may queue them. */
 static void on_wake(uv_async_t *async)
 {
@@ -71,6 +80,7 @@ static void on_wake(uv_async_t *async)
     struct interrupt_session *session = watch->session;
     if (!watch->runtime->interrupts && !watch->runtime->timed_out)
         return;
+    say_heard(watch->runtime, session);
     if (session && !watch->runtime->timed_out) {
         if (session->call && watch->runtime->interrupts > 1)
             fiber_kill_input(watch->runtime, session->input);

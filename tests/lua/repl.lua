@@ -390,6 +390,12 @@ tap.test("Ctrl-C cancels the call that runs within 100 ms and keeps the session;
   tap.ok(fastest < 100, "cancelled after " .. fastest .. " ms")
 end)
 
+tap.test("Ctrl-C in a change is heard: it is finished first, the second cuts it short", function()
+  terminal({ PROMPT, "os.execute 'sleep 60'", { wait = "sleep 60 \\.\\.\\." }, { keys = INTERRUPT },
+    { wait = "finished first.*again" }, { keys = INTERRUPT }, { wait = "cut short\r\n.*> $" },
+    { keys = END } }, { arguments = "--yes" })
+end)
+
 tap.test("Ctrl-C ends a read that waits for what is typed", function()
   terminal { PROMPT, "print 'began' io.read()", { wait = "lbegan\r\n" }, { tcl = "after 200" }, { keys = INTERRUPT },
     { wait = "interrupted\r\n.*> $" }, "io.read()", { tcl = "after 200" }, "a word", { wait = "a word\r\n.*a word\r\n.*> $" },
