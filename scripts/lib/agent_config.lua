@@ -133,8 +133,23 @@ local function is_open(text)
   return text == nil or (type(text) == "string" and not text:find "{{" and not is_own(split_address(text)))
 end
 
+-- "10.0.0.5/32", its family's whole length, is one address; "10.0.0.5/24" is a network, by an address in it.
+local function replaced_cidr(self, word, names, own, address)
+  local text, length = word:match "^(.*)/(%d+)$"
+  local found = split_address(text or "-")
+  if not found or found == address then return end
+  local single = length == (found:find ":" and "128" or "32")
+  if own[found] and single then return address .. (address:find ":" and "/128" or "/32") end
+  if own[found] and not found:find ":" == not address:find ":" then return address .. "/" .. length end
+  if single then
+    self:note("%s: %s is a single address, %s, and it is not known for another host's: see that this host has it", self.where,
+      names, word)
+  end
+end
+
 -- What one word of a setting becomes; nil: it stays.
 local function replaced(self, word, names, own, address)
+  if names:find "^client%.host_network%..*cidr$" then return replaced_cidr(self, word, names, own, address) end
   local found, port = split_address(word)
   if found then return own[found] and join_address(address, port) end
   if self.product ~= "nomad" then return end
@@ -178,20 +193,44 @@ local function is_true(value)
   return value == true or value == 1 or value == "1" or type(value) == "string" and value:lower() == "true"
 end
 
+-- What only servers use: keys to the whole cluster, which no client may have, and settings with which a client agent does not
+-- start. `of_servers`: what a client's own file may have for reasons of its own, and that of a server brings for its own.
+local NOT_FOR_CLIENTS = {
+  consul = { "bootstrap", "bootstrap_expect", "acl_master_token", "acl_replication_token", "acl.tokens.master",
+    "acl.tokens.initial_management", "acl.tokens.replication", "acl.tokens.managed_service_provider", "connect.ca_provider",
+    "connect.ca_config", "connect.enable_mesh_gateway_wan_federation", "auto_encrypt.allow_tls", "auto_config.authorization",
+    "primary_gateways", "segments", of_servers = { "server_name" } },
+  nomad = { "acl.replication_token", of_servers = { "vault.token", "keyring" } },
+}
+
+-- The agents read names in whatever case, and so would be servers by a "Server" that is not found here.
+local function refuse_capitals(self)
+  local function look(value, path)
+    if type(value) ~= "table" then return end
+    for _, key in ipairs(sorted_keys(value)) do
+      local named = type(key) ~= "string" and path or path and path .. "." .. key or key
+      if type(key) == "string" and key:find "%u" then
+        error { kind = "invalid", message = ("%s: %s is not written as the agents' documentation has it"):format(self.where, named),
+                hint = "write it in small letters there; nothing was changed" }
+      end
+      if path or type(key) ~= "string" or key == "acl" or key == "server" or key == "vault" then look(value[key], named) end
+    end
+  end
+  look(hcl.get(self.text))
+end
+
 -- A client that keeps its data in that folder, whatever the other host was.
 function methods:take_role(data_dir)
+  refuse_capitals(self)
   if self:get "data_dir" ~= data_dir then self:set("data_dir", data_dir) end
-  local why = "this host joins as a client"
-  if self.product == "consul" then
-    if is_true(self:get "server") then self:remove("server", why) end
-    if not is_true(self:get "server") then
-      self:remove("bootstrap_expect", why)
-      self:remove("bootstrap", why)
-    end
-    return
+  local why, role = "this host joins as a client", self.product == "consul" and "server" or "server.enabled"
+  local names = NOT_FOR_CLIENTS[self.product]
+  if is_true(self:get(role)) then
+    self:remove("server", why)
+    for _, name in ipairs(names.of_servers) do self:remove(name, why) end
   end
-  if is_true(self:get "server.enabled") then self:remove("server", why) end
-  if not is_true(self:get "client.enabled") then self:set("client.enabled", true) end
+  for _, name in ipairs(names) do self:remove(name, why) end
+  if self.product == "nomad" and not is_true(self:get "client.enabled") then self:set("client.enabled", true) end
 end
 
 local IDENTITY = {
@@ -209,6 +248,9 @@ function methods:take_name(host_name)
   local name, id = table.unpack(IDENTITY[self.product])
   if is_same_host(self:get(name), host_name) then return end
   local why = "it is another host's; without it the agent goes by this host's own"
+  if self.product == "consul" and is_same_host(self:get "server_name", tostring(self:get(name))) then
+    self:remove("server_name", why) -- what it is called in its certificate
+  end
   for _, setting in ipairs { name, id } do self:remove(setting, why) end
 end
 

@@ -123,11 +123,38 @@ tap.test("whose address it is: also in lists of blocks, several words, the file 
   tap.equal(config.text, 'advertise { http = "localhost" }\nconsul { address = "10.0.0.7:8500" }\n')
 end)
 
+tap.test("networks of the host: the other host's address in a cidr becomes this one's, a network stays one", function()
+  local text = [[
+bind_addr = "10.0.0.5"
+client {
+  host_network "own" { cidr = "10.0.0.5/32" }
+  host_network "lan" { cidr = "10.0.0.5/24" }
+  host_network "net" { cidr = "10.0.0.0/24" }
+  host_network "grid" { cidr = "192.0.2.5/32" }
+  options { route = "10.0.0.5/32" }
+}
+]]
+  local config = open(text, "nomad")
+  config:take_address "10.0.0.7"
+  tap.equal(changed(text, config.text), {
+    '-bind_addr = "10.0.0.5"', '-  host_network "own" { cidr = "10.0.0.5/32" }', '-  host_network "lan" { cidr = "10.0.0.5/24" }',
+    '+bind_addr = "10.0.0.7"', '+  host_network "own" { cidr = "10.0.0.7/32" }', '+  host_network "lan" { cidr = "10.0.0.7/24" }',
+  })
+  tap.equal(#config.notes, 1)
+  tap.match(config.notes[1], "c9:/etc/x.hcl: client.host_network%.grid%.cidr is a single address, 192.0.2.5/32")
+  config = open('{"bind_addr": "10.0.0.5", "client": [{"host_network": [{"a": [{"cidr": "10.0.0.5/32"}]}]}]}', "nomad")
+  config:take_address "2001:db8::7"
+  tap.equal(config.text, '{"bind_addr": "2001:db8::7", "client": [{"host_network": [{"a": [{"cidr": "2001:db8::7/128"}]}]}]}')
+end)
+
 tap.test("the name and id of the other host are not taken over; a name that is this host's stays", function()
   local config = open('node_name = "c9" # by Puppet\nnode_id = "6a0f"\nserver_name = "a"\n', "consul")
   config:take_name "c7"
   tap.equal(config.text, 'server_name = "a"\n')
   tap.match(config.notes[1], "^c9:/etc/x.hcl: node_name is taken out: it is another host's")
+  config = open('node_name = "c9"\nserver_name = "c9.example.org"\n', "consul")
+  config:take_name "c7"
+  tap.equal(config.text, "")
   config = open('name = "c9.example.org"\nclient {\n  meta { name = "x" }\n}\n', "nomad")
   config:take_name "c7"
   tap.equal(config.text, 'client {\n  meta { name = "x" }\n}\n')
@@ -153,6 +180,105 @@ tap.test("a server's configuration becomes a client's, and says so", function()
   config = open('data_dir = "/build/nomad"\nserver { enabled = "true" }\nclient { enabled = "true" }\n', "nomad")
   config:take_role "/build/nomad"
   tap.equal(config.text, 'data_dir = "/build/nomad"\nclient { enabled = "true" }\n')
+end)
+
+tap.test("what only servers have stays behind: the keys of the cluster, and what a client agent would refuse", function()
+  local config = open([[
+server = true
+server_name = "s1.example.org"
+encrypt = "@GOSSIP@"
+acl_master_token = "m-1"
+auto_encrypt {
+  allow_tls = true
+  tls = false
+}
+acl {
+  enabled = true
+  tokens {
+    master             = "m-2" # for everything
+    initial_management = "m-3"
+    replication        = "r-1"
+    agent              = "@AGENT@"
+    default            = "@DEFAULT@"
+  }
+}
+connect {
+  enabled = true
+  ca_provider = "vault"
+  ca_config { token = "v-1" }
+}
+primary_gateways = ["10.0.0.1:443"]
+]], "consul")
+  config:take_role "/build/consul"
+  tap.equal(config.text, [[
+encrypt = "@GOSSIP@"
+auto_encrypt {
+  tls = false
+}
+acl {
+  enabled = true
+  tokens {
+    agent              = "@AGENT@"
+    default            = "@DEFAULT@"
+  }
+}
+connect {
+  enabled = true
+}
+data_dir = "/build/consul"
+]])
+  local notes = table.concat(config.notes, "\n")
+  for _, setting in ipairs { "acl%.tokens%.master", "acl%.tokens%.initial_management", "acl%.tokens%.replication",
+    "acl_master_token", "auto_encrypt%.allow_tls", "connect%.ca_config", "primary_gateways", "server_name" } do
+    tap.match(notes, "c9:/etc/x.hcl: " .. setting .. " is taken out: ")
+  end
+  tap.ok(not notes:find "m%-%d" and not notes:find "v%-1", "no value is said")
+  config = open('{"acl": [{"tokens": {"master": "m", "agent": "a"}}]}', "consul")
+  config:take_role "/build/consul"
+  tap.equal(config:get "acl", { { tokens = { agent = "a" } } })
+
+  local nomad = [[
+data_dir = "/build/nomad"
+client {
+  enabled = true
+}
+server {
+  enabled = %s
+}
+acl {
+  enabled           = true
+  replication_token = "m-1"
+}
+vault {
+  enabled = true
+  token   = "v-1"
+}
+consul { token = "c-1" }
+]]
+  config = open(nomad:format "true", "nomad")
+  config:take_role "/build/nomad"
+  tap.equal({ config:get "acl", config:get "vault", config:get "consul.token" },
+    { { enabled = true }, { enabled = true }, "c-1" })
+  tap.match(table.concat(config.notes, "\n"), "vault%.token is taken out: ")
+  config = open(nomad:format "false", "nomad")
+  config:take_role "/build/nomad"
+  tap.equal({ config:get "acl.replication_token" == nil, config:get "vault.token" }, { true, "v-1" })
+end)
+
+tap.test("names in capitals, which the agents read as well, hide no server from this", function()
+  for text, name in pairs {
+    ['Server = true\n'] = "Server",
+    ['acl { Tokens { Master = "m" } }\n'] = "acl.Tokens",
+    ['{"Bootstrap_Expect": 3}'] = "Bootstrap_Expect",
+  } do
+    local err = tap.raises("invalid", open(text, "consul").take_role, open(text, "consul"), "/build/consul")
+    tap.match(err.message, "c9:/etc/x.hcl: .*" .. name:gsub("%.", "%%."))
+    tap.match(err.hint, "small letters")
+  end
+  for _, text in ipairs { "Server {\n  enabled = true\n}\n", "server {\n  Enabled = true\n}\n" } do
+    tap.raises("invalid", open(text, "nomad").take_role, open(text, "nomad"), "/build/nomad")
+  end
+  open('client { meta { Rack = "A" } }\nservice { Name = "x" }\n', "nomad"):take_role "/build/nomad"
 end)
 
 -- [[ paths ]]
