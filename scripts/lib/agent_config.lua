@@ -210,8 +210,8 @@ local function refuse_capitals(self)
     for _, key in ipairs(sorted_keys(value)) do
       local named = type(key) ~= "string" and path or path and path .. "." .. key or key
       if type(key) == "string" and key:find "%u" then
-        error { kind = "invalid", message = ("%s: %s is not written as the agents' documentation has it"):format(self.where, named),
-                hint = "write it in small letters there; nothing was changed" }
+        error { kind = "invalid", message = ("%s: %s has capitals, and no setting of the agents has"):format(self.where, named),
+          hint = "write it in small letters there; nothing was changed" }
       end
       if path or type(key) ~= "string" or key == "acl" or key == "server" or key == "vault" then look(value[key], named) end
     end

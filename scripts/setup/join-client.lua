@@ -3,6 +3,7 @@
 -- the next run goes on with what is missing.
 
 local agent_config = require "agent_config"
+local agent_files = require "agent_files"
 local agents = require "agents"
 local certificates = require "certificates"
 local machine = require "machine"
@@ -174,8 +175,10 @@ local function make_folders(p)
   file.directory { p.data_dir .. "/nomad", owner = "root", group = "root", mode = "0755" }
 end
 
--- A service is stopped only where its data folder moves: two folders with one node's identity confuse the cluster.
-local function stop_if_data_moves(p)
+-- Services whose data folder moves: two folders with one node's identity confuse the cluster. They are asked by the
+-- configuration that they run with, so before another one is placed.
+local function moving_services(p)
+  local moving = {}
   local places = {
     consul = function(options) return consul.agent.read_agent_self(options).DebugConfig.DataDir end,
     nomad = function(options) return agents.nomad(p.address).agent.read_agent_self(options).config.DataDir end,
@@ -188,11 +191,12 @@ local function stop_if_data_moves(p)
     if unit and unit.active == "active" then
       if not answered then answered, folder = pcall(places[name]) end
       if answered and folder and folder ~= wanted then
+        moving[#moving + 1] = name
         log(("%s keeps its data in %s; it is stopped, as %s is its folder now"):format(name, folder, wanted))
-        systemd.stopped { name }
       end
     end
   end
+  return moving
 end
 
 local function warn_of_others(path)
@@ -238,23 +242,17 @@ local function give_access(p, configs)
   end
 end
 
--- The file, or why the program would not start with it: then what was there stays.
-local function place(config, path, group, checker)
-  local placed, problem = pcall(file.present, { path, content = config.text, owner = "root", group = group, mode = "0640",
-    validate = checker })
-  if placed then return end
-  if problem.kind == "invalid" then
-    problem.hint = ("%s is left as it was; correct %s"):format(path, config.where)
-  end
-  error(problem, 0)
-end
-
--- The files stand where the packages put their defaults (a one-node server, for Nomad), which so do not survive.
+-- The files stand where the packages put their defaults (a one-node server, for Nomad), which so do not survive. Nothing is
+-- stopped for files that the programs refuse.
 local function place_configuration(p, configs)
-  stop_if_data_moves(p)
+  local moving = moving_services(p)
   if p.cert_dir then give_access(p, configs) end
-  place(configs.consul, CONSUL_CONFIG, "consul", { "consul", "validate", "-config-format=hcl", "%s" })
-  place(configs.nomad, NOMAD_CONFIG, "root", nomad_checker())
+  agent_files.place {
+    { path = CONSUL_CONFIG, content = configs.consul.text, group = "consul", from = configs.consul.where,
+      validate = { "consul", "validate", "-config-format=hcl", "%s" } },
+    { path = NOMAD_CONFIG, content = configs.nomad.text, group = "root", from = configs.nomad.where, validate = nomad_checker() },
+  }
+  for _, name in ipairs(moving) do systemd.stopped { name } end
   warn_of_others(CONSUL_CONFIG)
   warn_of_others(NOMAD_CONFIG)
 end

@@ -184,8 +184,9 @@ tap.test("services that run are stopped when their data folder moves, and only t
   c1:sh "cd /root/lab; sed 's,/build/,/data/,' consul.hcl >moved-consul.hcl; sed 's,/build/,/data/,' nomad.hcl >moved-nomad.hcl"
   local set = { data_dir = "/data", consul_hcl = "/root/lab/moved-consul.hcl", nomad_hcl = "/root/lab/moved-nomad.hcl" }
   local before = starts(c1)
-  tap.equal((join(c1, set)), { "file.directory /data/consul", "file.directory /data/nomad", "systemd.stopped nomad.service",
-    "systemd.stopped consul.service", "file.present " .. CONSUL, "file.present " .. NOMAD,
+  tap.equal((join(c1, set)), { "file.directory /data/consul", "file.directory /data/nomad",
+    "file.present " .. CONSUL, "file.present " .. NOMAD,
+    "systemd.stopped nomad.service", "systemd.stopped consul.service",
     "systemd.running consul.service", "systemd.running nomad.service" })
   tap.equal(restarted(before, starts(c1)), { "consul", "nomad" })
   tap.ok(c1:read "/data/consul/node-id", "Consul keeps its data there")

@@ -3,6 +3,7 @@
 package.path = "tests/lib/?.lua;scripts/lib/?.lua;" .. package.path
 local tap = require "tap"
 local agent_config = require "agent_config"
+local agent_files = require "agent_files"
 local certificates = require "certificates"
 local machine = require "machine"
 
@@ -373,6 +374,44 @@ tap.test("a file with an error in it: which host, which line, and a caret", func
   local err = tap.raises("invalid", open, 'a = 1\nb = "x\n', "nomad")
   tap.match(err, "c9:/etc/x.hcl: line 2, column")
   tap.match(err, "%^")
+end)
+
+-- [[ placing ]]
+
+tap.test("two files that go together: if one is refused, both are as they were, and nobody sees what was in them", function()
+  local first, second = folder .. "/first.conf", folder .. "/second.conf"
+  local canary = secret.command { "echo", "placed-7719" }
+  local function place(one, two)
+    local checker = { "sh", "-c", '! grep -q bad "$1"', "sh", "%s" }
+    return pcall(agent_files.place, {
+      { path = first, content = one, group = "root", validate = checker, from = "c9:/etc/one" },
+      { path = second, content = two, group = "root", validate = checker, from = "c9:/etc/two" },
+    })
+  end
+  local function state(path)
+    return host.run({ "sh", "-c", 'stat -c "%a %U %G" "$1" 2>&1; cat "$1" 2>&1', "sh", path, reads = true }).stdout
+  end
+  if host.run({ "id", "-u", reads = true }).stdout ~= "0\n" then return tap.skip("owned by root", "needs root") end
+
+  local done, err = place(canary .. " a\n", "bad b\n")
+  tap.equal({ done, err.kind, file.stat(first), file.stat(second) }, { false, "invalid" })
+  tap.match(err.hint, "second.conf is left as it was; correct c9:/etc/two")
+
+  file.present { first, content = "old\n", mode = "0604", owner = "nobody" }
+  local before = state(first)
+  done, err = place(canary .. " a\n", "bad b\n")
+  tap.equal({ done, err.kind, state(first), file.stat(second) }, { false, "invalid", before })
+  tap.equal(place("bad\n", "b\n"), false)
+  tap.equal({ state(first), file.stat(second) }, { before })
+
+  tap.ok(place(canary .. " a\n", canary .. " b\n"))
+  before = state(first)
+  local both = before .. state(second)
+  tap.equal(select(2, both:gsub("640 root root\n[%w-]+ [ab]\n", "")), 2)
+  tap.equal(place(canary .. " a\n", "bad\n"), false)
+  tap.ok(state(first) .. state(second) == both)
+  tap.equal(host.run({ "sh", "-c", 'ls -A "$1" | grep -c moonbook', "sh", folder, reads = true, ok = { 0, 1 } }).stdout, "0\n")
+  host.run { "rm", "-f", first, second, reads = true }
 end)
 
 -- [[ certificates ]]
