@@ -89,6 +89,7 @@ struct api_short_id {
 };
 
 struct api_write;
+struct hcl_document;
 
 /* What a token must be allowed: "key" becomes key:read for rows that read, else key:write. */
 struct api_permission {
@@ -203,8 +204,9 @@ int api_call_module(lua_State *L, const struct api_product *product);
 bool api_agent_address(struct host *host, const struct api_product *product, struct buffer *address,
                        struct buffer *from, struct failure *failure);
 
-/* The value that the text of HCL or JSON files has at a path such as "ports.http", the last one where there are several. */
-bool api_agent_setting(const char *text, const char *path, struct buffer *value);
+/* The text, number or boolean that an agent's file has at a path such as "ports.http", the last one where there are
+ * several. Labels of blocks make no difference. */
+bool api_agent_setting(const struct hcl_document *document, const char *path, struct buffer *value);
 
 /* Where the client's host is another one: the exchange goes through its connection. */
 void api_agent_way(const struct api_client *client, struct exchange *exchange);

@@ -1,157 +1,184 @@
 /* The agent of another host: where it listens, by its own configuration, and the way there.
  *
- * Of HCL and JSON no more is understood than is needed for settings like "ports.http": names, blocks, plain values. What an
- * agent computes when it starts ("{{ GetInterfaceIP ... }}") is not known here. */
+ * The files of its folder are merged as the agent does it. What an agent computes when it starts
+ * ("{{ GetInterfaceIP ... }}") is not known here. */
 #include "api.h"
 
+#include "hcl_value.h"
 #include "hosts.h"
 
-#include <ctype.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
-#define DEPTH_MOST  24
-#define NAME_MOST   48
 #define READ_MS     30000
 #define NO_TEMPLATE "{{"
 
 /* ---- settings ---- */
 
-struct scan {
-    const char *at;
-    char names[DEPTH_MOST]
-              [NAME_MOST]; /* of the blocks that it is in; "" for a list or an object without one */
-    size_t depth;
-};
-
-static void skip_blanks(struct scan *scan)
+/* Names are the same in capitals, to the agents. */
+static bool is_named(const struct hcl_document *document, uint32_t key, const char *name, size_t length)
 {
-    for (;;) {
-        scan->at += strspn(scan->at, " \t\r\n,;");
-        const char *end = NULL;
-        if (scan->at[0] == '#' || strncmp(scan->at, "//", 2) == 0)
-            scan->at += strcspn(scan->at, "\n");
-        else if (strncmp(scan->at, "/*", 2) == 0)
-            scan->at = (end = strstr(scan->at + 2, "*/")) ? end + 2 : scan->at + strlen(scan->at);
-        else
-            return;
-    }
-}
-
-/* A quoted text or a bare word. False where something else stands. */
-static bool take_word(struct scan *scan, struct buffer *word)
-{
-    buffer_clear(word);
-    if (*scan->at == '"') {
-        for (scan->at++; *scan->at && *scan->at != '"' && *scan->at != '\n'; scan->at++) {
-            scan->at += scan->at[0] == '\\' && scan->at[1];
-            buffer_append(word, scan->at, 1);
-        }
-        scan->at += *scan->at == '"';
-        return true;
-    }
-    size_t length = 0;
-    while (isalnum((unsigned char)scan->at[length]) || (scan->at[length] && strchr("_-.+", scan->at[length])))
-        length++;
-    buffer_append(word, scan->at, length);
-    scan->at += length;
-    return length > 0;
-}
-
-static void enter(struct scan *scan, const char *name)
-{
-    if (scan->depth < DEPTH_MOST)
-        snprintf(scan->names[scan->depth], NAME_MOST, "%s", name);
-    scan->depth++;
-    scan->at++;
-}
-
-/* Is it the setting: the blocks around it and its name? */
-static bool is_wanted(const struct scan *scan, const char *name, const char *path)
-{
-    struct buffer whole = {0};
-    for (size_t i = 0; i < scan->depth && i < DEPTH_MOST; i++)
-        if (*scan->names[i])
-            buffer_format(&whole, "%s.", scan->names[i]);
-    buffer_append_text(&whole, name);
-    bool same = scan->depth <= DEPTH_MOST && strcmp(buffer_text(&whole), path) == 0;
-    buffer_free(&whole);
+    struct buffer text = {0};
+    hcl_text(document, key, &text);
+    bool same = text.length == length && strncasecmp(buffer_text(&text), name, length) == 0;
+    buffer_free(&text);
     return same;
 }
 
-bool api_agent_setting(const char *text, const char *path, struct buffer *value)
+static bool take_value(const struct hcl_document *document, uint32_t node, struct buffer *value)
 {
-    struct scan *scan = allocate_zeroed(1, sizeof *scan);
-    struct buffer name = {0}, word = {0};
+    int64_t integer;
+    double real;
+    const struct hcl_node *at = hcl_at(document, node);
+    if (at->kind != HCL_STRING && at->kind != HCL_HEREDOC && at->kind != HCL_NUMBER &&
+        at->kind != HCL_BOOLEAN)
+        return false;
+    buffer_wipe(value);
+    if (at->kind == HCL_NUMBER && hcl_number(document, node, &integer, &real, value) == HCL_INTEGER)
+        buffer_format(value, "%" PRId64, integer);
+    else
+        hcl_text(document, node, value);
+    return true;
+}
+
+/* What the rest of a path leads to from a value: "" the value itself, ".http" a member of it. A list of blocks is as good
+ * as the blocks. */
+static bool find_setting(const struct hcl_document *document, uint32_t node, const char *rest,
+                         struct buffer *value)
+{
+    const struct hcl_node *at = hcl_at(document, node);
     bool found = false;
-    scan->at = text;
-    while (skip_blanks(scan), *scan->at) {
-        if (*scan->at == '}' || *scan->at == ']') {
-            scan->depth -= scan->depth > 0;
-            scan->at++;
-        } else if (*scan->at == '{' || *scan->at == '[') {
-            enter(scan, "");
-        } else if (take_word(scan, &name)) {
-            skip_blanks(scan);
-            bool assigned = *scan->at == '=' || *scan->at == ':';
-            scan->at += assigned;
-            skip_blanks(scan);
-            if (assigned && *scan->at != '{' && *scan->at != '[' && take_word(scan, &word)) {
-                if (is_wanted(scan, buffer_text(&name), path)) {
-                    buffer_clear(value);
-                    buffer_append_text(value, buffer_text(&word));
-                    found = true;
-                }
-                continue;
-            }
-            while (!assigned && *scan->at == '"') { /* a block's labels */
-                take_word(scan, &word);
-                skip_blanks(scan);
-            }
-            if (*scan->at == '{' || *scan->at == '[')
-                enter(scan, buffer_text(&name));
-        } else {
-            scan->at++;
-        }
-    }
-    buffer_free(&name);
-    buffer_free(&word);
-    free(scan);
+    if (*rest == '\0')
+        return take_value(document, node, value);
+    if (at->kind == HCL_LIST)
+        for (uint32_t item = at->first; item != 0; item = hcl_at(document, item)->next)
+            found = find_setting(document, item, rest, value) || found;
+    if (at->kind != HCL_OBJECT && at->kind != HCL_ROOT)
+        return found;
+    size_t length = strcspn(rest + 1, ".");
+    for (uint32_t member = at->first; member != 0; member = hcl_at(document, member)->next)
+        if (is_named(document, hcl_name(document, member), rest + 1, length))
+            found =
+                find_setting(document, hcl_at(document, member)->value, rest + 1 + length, value) || found;
     return found;
 }
 
-/* ---- the address ---- */
-
-static bool read_configuration(struct host *host, const char *folder, struct buffer *text,
-                               struct failure *failure)
+bool api_agent_setting(const struct hcl_document *document, const char *path, struct buffer *value)
 {
-    static const char script[] = "for file in \"$1\"/*.hcl \"$1\"/*.json; do [ ! -f \"$file\" ] || { cat "
-                                 "\"$file\"; echo; }; done 2>/dev/null; :";
+    struct buffer rest = {0};
+    buffer_format(&rest, ".%s", path);
+    bool found = find_setting(document, document->root, buffer_text(&rest), value);
+    buffer_free(&rest);
+    return found;
+}
+
+/* ---- the files ---- */
+
+struct config_file {
+    const char *name, *text; /* in the answer of the host */
+    size_t length;
+};
+
+static int compare_files(const void *left, const void *right)
+{
+    const struct config_file *a = left, *b = right;
+    return strcmp(a->name, b->name);
+}
+
+/* Of each file its name and text, NUL behind both: where one is in a text, another byte that HCL has not stands for it. */
+static bool read_folder(struct host *host, const char *folder, struct buffer *text, struct failure *failure)
+{
+    static const char script[] = "cd -- \"$1\" 2>/dev/null || exit 0\n"
+                                 "for file in * .[!.]*; do\n"
+                                 "  case $file in *.hcl|*.json) ;; *) continue ;; esac\n"
+                                 "  [ -f \"$file\" ] && [ -r \"$file\" ] && printf '%s\\0' \"$file\" && "
+                                 "tr '\\000' '\\001' <\"$file\" && printf '\\0'\n"
+                                 "done 2>/dev/null; :";
     const char *argv[] = {"sh", "-c", script, "sh", folder, NULL};
     struct host_command command = {.argv = argv, .timeout_ms = READ_MS};
     return host_check(host, &command, text, failure);
 }
 
+/* In the order in which the agents merge them. */
+static struct config_file *list_files(const struct buffer *answer, size_t *count)
+{
+    struct config_file *files = NULL;
+    const char *at = buffer_text(answer), *end = at + answer->length, *middle, *last;
+    for (*count = 0; (middle = memchr(at, '\0', (size_t)(end - at))) != NULL &&
+                     (last = memchr(middle + 1, '\0', (size_t)(end - middle - 1))) != NULL;
+         at = last + 1, ++*count) {
+        files = reallocate(files, (*count + 1) * sizeof *files);
+        files[*count] = (struct config_file){at, middle + 1, (size_t)(last - middle - 1)};
+    }
+    if (files != NULL)
+        qsort(files, *count, sizeof *files, compare_files);
+    return files;
+}
+
+enum { ADDRESS, ADDRESS_ELSE, TLS_ADDRESS, PORT, TLS_PORT, TLS, SETTINGS };
+
+/* What an agent's files say, the last one where several do. */
+struct settings {
+    struct buffer values[SETTINGS];
+    bool found[SETTINGS];
+    struct buffer unread; /* words for the files that cannot be understood */
+    size_t files;
+};
+
+static void take_settings(const struct api_agent *agent, const struct buffer *answer,
+                          struct settings *settings)
+{
+    const char *const paths[SETTINGS] = {
+        [ADDRESS] = agent->address[0], [ADDRESS_ELSE] = agent->address[1], [TLS_ADDRESS] = agent->tls_address,
+        [PORT] = agent->port,          [TLS_PORT] = agent->tls_port,       [TLS] = agent->tls};
+    struct buffer arena = {0};
+    struct config_file *files = list_files(answer, &settings->files);
+    for (size_t i = 0; i < settings->files; i++) {
+        struct hcl_document document;
+        struct hcl_fault fault;
+        size_t line, column;
+        if (hcl_parse(files[i].text, files[i].length, &arena, &document, &fault)) {
+            for (size_t j = 0; j < SETTINGS; j++)
+                if (paths[j] != NULL && api_agent_setting(&document, paths[j], &settings->values[j]))
+                    settings->found[j] = true;
+            continue;
+        }
+        hcl_position(files[i].text, fault.at, &line, &column);
+        buffer_format(&settings->unread, "%s %s, which has an error on line %zu",
+                      settings->unread.length > 0 ? "," : " but for", files[i].name, line);
+    }
+    buffer_free(&arena);
+    free(files);
+}
+
+static const char *setting(const struct settings *settings, int which)
+{
+    return settings->found[which] ? buffer_text(&settings->values[which]) : NULL;
+}
+
+/* ---- the address ---- */
+
 static bool is_true(const char *text)
 {
-    return strcmp(text, "true") == 0 || strcmp(text, "1") == 0;
+    return text != NULL && (strcasecmp(text, "true") == 0 || strcmp(text, "1") == 0);
 }
 
 /* The first address of those that it listens on, as its own machine reaches it; a Unix socket is all of the address. */
-static void add_address(const struct api_agent *agent, const char *text, bool tls, const char *port,
-                        struct buffer *address)
+static void add_address(const struct settings *settings, bool tls, const char *port, struct buffer *address)
 {
-    struct buffer value = {0};
-    bool found = tls && agent->tls_address && api_agent_setting(text, agent->tls_address, &value);
-    for (size_t i = 0; i < 2 && !found; i++)
-        found = api_agent_setting(text, agent->address[i], &value);
-    if (value.length)
-        value.bytes[strcspn(value.bytes, " ")] = '\0';
-    const char *at = value.length ? value.bytes : "";
+    const char *listens = tls ? setting(settings, TLS_ADDRESS) : NULL;
+    for (int which = ADDRESS; which <= ADDRESS_ELSE && listens == NULL; which++)
+        listens = setting(settings, which);
+    struct buffer first = {0};
+    if (listens != NULL)
+        buffer_append(&first, listens, strcspn(listens, " "));
+    const char *at = buffer_text(&first);
     if (strncmp(at, "unix://", 7) == 0) {
         buffer_append_text(address, at);
-        buffer_free(&value);
+        buffer_free(&first);
         return;
     }
     if (!*at || strcmp(at, "0.0.0.0") == 0 || strcmp(at, "::") == 0 || strcmp(at, "[::]") == 0 ||
@@ -159,42 +186,36 @@ static void add_address(const struct api_agent *agent, const char *text, bool tl
         at = "127.0.0.1";
     buffer_format(address, strchr(at, ':') && *at != '[' ? "%s[%s]:%s" : "%s%s:%s",
                   tls ? "https://" : "http://", at, port);
-    buffer_free(&value);
+    buffer_free(&first);
 }
 
 bool api_agent_address(struct host *host, const struct api_product *product, struct buffer *address,
                        struct buffer *from, struct failure *failure)
 {
     const struct api_agent *agent = product->agent;
-    struct buffer text = {0}, port = {0}, tls_port = {0}, value = {0};
+    struct settings settings = {.files = 0};
+    struct buffer answer = {0};
     if (host_server_address(host, agent->option, address)) {
         buffer_format(from, "%s= of the host", agent->option);
         return true;
     }
-    if (!read_configuration(host, agent->folder, &text, failure)) {
-        buffer_free(&text);
-        return false;
+    bool read = read_folder(host, agent->folder, &answer, failure);
+    if (read) {
+        take_settings(agent, &answer, &settings);
+        const char *port = setting(&settings, PORT), *tls_port = setting(&settings, TLS_PORT);
+        /* A port below 1 is none: then the one for TLS is used. */
+        bool tls = is_true(setting(&settings, TLS)) || (port && tls_port && atoi(port) < 1);
+        add_address(&settings, tls, tls && tls_port ? tls_port : port ? port : product->port, address);
+        buffer_format(from, "%s of %s%s",
+                      settings.files > 0 ? agent->folder
+                                         : "the default, nothing being readable in the folder",
+                      host->name, buffer_text(&settings.unread));
     }
-    const char *all = buffer_text(&text);
-    bool has_port = api_agent_setting(all, agent->port, &port);
-    bool tls = agent->tls && api_agent_setting(all, agent->tls, &value) && is_true(buffer_text(&value));
-    /* A port below 1 is none: then the one for TLS is used. */
-    bool has_tls_port = agent->tls_port && api_agent_setting(all, agent->tls_port, &tls_port);
-    if (has_port && has_tls_port && atoi(buffer_text(&port)) < 1)
-        tls = true;
-    add_address(agent, all, tls,
-                tls && has_tls_port ? buffer_text(&tls_port)
-                : has_port          ? buffer_text(&port)
-                                    : product->port,
-                address);
-    buffer_format(from, "%s of %s",
-                  text.length ? agent->folder : "the default, nothing being readable in the folder",
-                  host->name);
-    buffer_free(&text);
-    buffer_free(&port);
-    buffer_free(&tls_port);
-    buffer_free(&value);
-    return true;
+    for (size_t i = 0; i < SETTINGS; i++)
+        buffer_wipe(&settings.values[i]);
+    buffer_free(&settings.unread);
+    buffer_wipe(&answer);
+    return read;
 }
 
 /* ---- the way there ---- */

@@ -153,6 +153,22 @@ service "web" { port = 80 /* not this one */ }
     host.run { "sh", "-c", 'mkdir -p "$1"; cat >"$1/consul.hcl"', "sh", etc, stdin = text, reads = true }
     local h = sshd:host { transport = transport, user = sshds.user, nomad_addr = transport }
     tap.equal(h.consul.status.read_leader(), "127.0.0.1:8300")
+    -- Merged by name, the last one holds; one that cannot be understood, the hidden copy of an editor or a folder is no reason
+    -- to look no further.
+    host.run { "sh", "-euc", [[
+      cd "$1"; mv consul.hcl 10.hcl
+      echo '{"ports": {"http": 1}}' >05.json
+      echo 'ports { http = 2 }' >00.hcl
+      printf 'ports {\nhttp = = 3\n' >20.hcl
+      printf 'ports { http = \0004 }' >30.hcl
+      echo 'ports { http = 5 }' >.10.hcl.swp
+      mkdir 40.hcl]], "sh", etc, reads = true }
+    h = sshd:host { transport = transport, user = sshds.user, nomad_addr = transport .. "5" }
+    tap.equal(h.consul.status.read_leader(), "127.0.0.1:8300")
+    host.run { "sh", "-c", [[echo 'ports { http = 1 }' >"$1/50.hcl"]], "sh", etc, reads = true }
+    h = sshd:host { transport = transport, user = sshds.user, nomad_addr = transport .. "6" }
+    tap.match(tostring(tap.raises("unreachable", h.consul.status.read_leader, { retries = 0 })),
+      "the address is from /etc/consul.d of .* but for 20.hcl, which has an error on line 2, 30.hcl")
     host.run { "rm", "-r", etc, reads = true }
     local silent = sshd:host { transport = transport, nomad_addr = transport .. "2" }
     local done, err = pcall(silent.consul.status.read_leader, { retries = 0 })
