@@ -23,6 +23,14 @@ void hcl_position(const char *text, size_t at, size_t *line, size_t *column)
     }
 }
 
+/* Does nobody see it, or take it for an ordinary blank? */
+static bool is_invisible(unsigned code)
+{
+    return (code >= 0x80 && code <= 0xA0) || code == 0xAD || (code >= 0x2000 && code <= 0x200F) ||
+           (code >= 0x2028 && code <= 0x202F) || (code >= 0x205F && code <= 0x206F) || code == 0x3000 ||
+           code == 0xFEFF;
+}
+
 /* What stands at the place, in a word or two. */
 static void name_what_is_there(const char *text, size_t length, size_t at, char *out, size_t size)
 {
@@ -34,6 +42,8 @@ static void name_what_is_there(const char *text, size_t length, size_t at, char 
         snprintf(out, size, "the line ends");
     else if (step == 0 || c < 0x20 || c == 0x7F)
         snprintf(out, size, "there is the byte 0x%02x", c);
+    else if (is_invisible(utf8_code(text + at, length - at)))
+        snprintf(out, size, "there is the character U+%04X", utf8_code(text + at, length - at));
     else
         snprintf(out, size, "there is '%.*s'", (int)step, text + at);
 }

@@ -326,7 +326,9 @@ static void choose_equals(const struct hcl_document *document, uint32_t after, c
     uint32_t other = hcl_before(document, after);
     int pair = other != 0 ? hcl_aligned_pair(document, other, after) : 0;
     bool aligned = gap > 1 || pair > 0 || (pair == 0 && hcl_aligned(document));
-    if (column == 0 || gap == 0)
+    bool comment = memchr(document->text + key->end, '/', gap) != NULL ||
+                   memchr(document->text + key->end, '\n', gap) != NULL; /* which is that line's alone */
+    if (!comment && (column == 0 || gap == 0))
         buffer_append(equals, document->text + key->end, gap);
     else
         buffer_append_text(equals, " ");

@@ -44,10 +44,11 @@ static bool finish(struct hcl_parser *parser, uint32_t index)
     return true;
 }
 
-static bool is_name_byte(char c)
+/* Is it a name or a number? */
+static bool at_word(const struct hcl_scan *scan)
 {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' ||
-           c == '-' || (unsigned char)c >= 0x80;
+    char c = hcl_peek(scan, 0);
+    return (c >= '0' && c <= '9') || hcl_at_letter(scan);
 }
 
 /* "[for x in list : x]", "{for k, v in map : k => v}": at the bracket. */
@@ -59,8 +60,7 @@ static bool at_loop(const struct hcl_scan *outer)
         return false;
     scan.at += 3;
     char c = hcl_peek(&scan, 0);
-    return (c == ' ' || c == '\t' || c == '\n' || c == '\r') && hcl_skip(&scan, true) &&
-           is_name_byte(hcl_peek(&scan, 0));
+    return (c == ' ' || c == '\t' || c == '\n' || c == '\r') && hcl_skip(&scan, true) && at_word(&scan);
 }
 
 static bool parse_list(struct hcl_parser *parser, uint32_t list)
@@ -131,7 +131,7 @@ static bool parse_simple(struct hcl_parser *parser, uint32_t node)
         at->kind = HCL_NUMBER;
         return hcl_scan_number(scan);
     }
-    if (is_name_byte(c) && c != '-') {
+    if (at_word(scan)) {
         size_t begin = scan->at;
         if (!hcl_scan_name(scan, false))
             return false;
@@ -222,7 +222,7 @@ static bool parse_labels(struct hcl_parser *parser, uint32_t member, enum surrou
         char c = hcl_peek(scan, 0);
         if (c == '{' || (c == '=' && labels == 0) || (c == ':' && labels == 0 && around == IN_OBJECT))
             return true;
-        if (c != '"' && (!is_name_byte(c) || c == '-'))
+        if (c != '"' && !at_word(scan))
             return hcl_wrong(scan, scan->at,
                              labels == 0 ? "\"=\" or \"{\" after the name" : "\"{\" after the labels");
         if (!parse_key(parser, member, around))
@@ -275,7 +275,7 @@ static bool parse_members(struct hcl_parser *parser, uint32_t container, enum su
             /* HCL1 takes `a = 1 b = 2`. */
             char before = scan->text[scan->at - 1];
             if ((before != ' ' && before != '\t' && before != '\r' && before != '}' && before != '/') ||
-                (c != '"' && !is_name_byte(c)))
+                (c != '"' && !at_word(scan)))
                 return hcl_wrong(scan, scan->at, "the end of the line");
         }
     }

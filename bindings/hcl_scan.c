@@ -31,10 +31,33 @@ static bool is_hex(char c)
     return is_digit(c) || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F');
 }
 
-/* Bytes beyond ASCII are taken for letters: the text is valid UTF-8. */
-static bool is_letter(char c)
+/* What neither HCL1 nor HCL2 takes for a letter: blanks, quotes, dashes and signs, as wiki pages leave them in a text, and the
+ * byte order mark. */
+static bool is_sign(unsigned code)
 {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' || (unsigned char)c >= 0x80;
+    static const unsigned ranges[][2] = {
+        {0x80, 0xA9},     {0xAB, 0xB4},      {0xB6, 0xB9},     {0xBB, 0xBF},     {0xD7, 0xD7},
+        {0xF7, 0xF7},     {0x2000, 0x2070},  {0x20A0, 0x20CF}, {0x2190, 0x2BFF}, {0x3000, 0x3004},
+        {0x3008, 0x3020}, {0xE000, 0xF8FF},  {0xFEFF, 0xFEFF}, {0xFF01, 0xFF0F}, {0xFF1A, 0xFF20},
+        {0xFFF0, 0xFFFF}, {0x1F000, 0x1FAFF}};
+    for (size_t i = 0; i < sizeof ranges / sizeof *ranges; i++)
+        if (code >= ranges[i][0] && code <= ranges[i][1])
+            return true;
+    return false;
+}
+
+/* Is it a letter, or a further byte of one? The text is valid UTF-8. */
+static bool letter_at(const struct hcl_scan *scan, size_t ahead)
+{
+    char c = hcl_peek(scan, ahead);
+    if ((unsigned char)c < 0xC0)
+        return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' || (unsigned char)c >= 0x80;
+    return !is_sign(utf8_code(scan->text + scan->at + ahead, scan->length - scan->at - ahead));
+}
+
+bool hcl_at_letter(const struct hcl_scan *scan)
+{
+    return letter_at(scan, 0);
 }
 
 static bool skip_comment(struct hcl_scan *scan)
@@ -205,7 +228,7 @@ bool hcl_scan_heredoc(struct hcl_scan *scan)
     scan->at += hcl_peek(scan, 0) == '-';
     const char *word = scan->text + scan->at;
     size_t length = 0;
-    while (is_letter(hcl_peek(scan, length)) || is_digit(hcl_peek(scan, length)) ||
+    while (letter_at(scan, length) || is_digit(hcl_peek(scan, length)) ||
            (length > 0 && hcl_peek(scan, length) == '-'))
         length++;
     scan->at += length;
@@ -248,24 +271,18 @@ bool hcl_scan_number(struct hcl_scan *scan)
         scan->at += count_digits(scan, false);
     }
     c = hcl_peek(scan, 0);
-    if (digits == 0 || is_letter(c) || is_digit(c) || (c == '.' && hcl_peek(scan, 1) != '.'))
+    if (digits == 0 || letter_at(scan, 0) || is_digit(c) || (c == '.' && hcl_peek(scan, 1) != '.'))
         return hcl_wrong(scan, begin, "a number, or a text in quotes");
     return true;
 }
 
-/* A byte order mark is no letter: at the beginning of a text it is not even part of it. */
-static bool at_mark(const struct hcl_scan *scan)
-{
-    return hcl_peek(scan, 0) == '\xEF' && hcl_peek(scan, 1) == '\xBB' && hcl_peek(scan, 2) == '\xBF';
-}
-
 bool hcl_scan_name(struct hcl_scan *scan, bool dots)
 {
-    if (!is_letter(hcl_peek(scan, 0)) || at_mark(scan))
+    if (!letter_at(scan, 0))
         return hcl_wrong(scan, scan->at, "a name");
     for (;;) {
         char c = hcl_peek(scan, 0);
-        if (at_mark(scan) || (!is_letter(c) && !is_digit(c) && c != '-' && !(dots && c == '.')))
+        if (!letter_at(scan, 0) && !is_digit(c) && c != '-' && !(dots && c == '.'))
             return true;
         scan->at++;
     }
@@ -285,7 +302,7 @@ bool hcl_goes_on(const struct hcl_scan *scan)
 static bool scan_word(struct hcl_scan *scan, bool inside, bool *operand)
 {
     char c = hcl_peek(scan, 0);
-    bool is_operand = c == '"' || is_letter(c) || is_digit(c);
+    bool letter = letter_at(scan, 0), is_operand = c == '"' || letter || is_digit(c);
     bool heredoc = c == '<' && hcl_peek(scan, 1) == '<';
     if ((is_operand || heredoc) && *operand && !inside)
         return hcl_wrong(scan, scan->at, "an operator or the end of the line");
@@ -294,7 +311,7 @@ static bool scan_word(struct hcl_scan *scan, bool inside, bool *operand)
         return hcl_scan_string(scan);
     if (heredoc)
         return hcl_scan_heredoc(scan);
-    if (is_letter(c))
+    if (letter)
         return hcl_scan_name(scan, false);
     if (is_digit(c) && scan->at > 0 && scan->text[scan->at - 1] == '.') { /* list.0.name */
         scan->at += count_digits(scan, false);

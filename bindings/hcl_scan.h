@@ -45,6 +45,9 @@ bool hcl_scan_heredoc(struct hcl_scan *scan);
 
 bool hcl_scan_number(struct hcl_scan *scan);
 
+/* A letter of any alphabet or _; within a character it is one. */
+bool hcl_at_letter(const struct hcl_scan *scan);
+
 /* Letters, digits, _ and -, not beginning with a digit or -; with `dots` those too, as HCL1 has them in names. */
 bool hcl_scan_name(struct hcl_scan *scan, bool dots);
 

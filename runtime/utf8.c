@@ -23,6 +23,17 @@ size_t utf8_length(const char *text, size_t left)
     return length;
 }
 
+unsigned utf8_code(const char *bytes, size_t left)
+{
+    size_t length = left > 0 ? utf8_length(bytes, left) : 0;
+    if (length == 0)
+        return 0xFFFD;
+    unsigned code = (unsigned char)bytes[0] & (length == 1 ? 0x7Fu : 0xFFu >> (length + 1));
+    for (size_t i = 1; i < length; i++)
+        code = code << 6 | ((unsigned char)bytes[i] & 0x3Fu);
+    return code;
+}
+
 /* Does the character steer a terminal, or make text look like other text? */
 static bool steers(const char *text, size_t length)
 {

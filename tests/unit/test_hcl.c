@@ -94,6 +94,8 @@ static void values_mean_what_they_say(void **state)
     assert_reads("a = x ? \"y\" : z\nb = 1", "a", "x ? \"y\" : z");
     assert_reads("a = true", "a", "true");
     assert_reads("a = trueish", "a", "trueish");
+    assert_reads("\xC3\xBC\xD0\xBA\xE5\x90\x8D = 1", "\xC3\xBC\xD0\xBA\xE5\x90\x8D", "1");
+    assert_reads("a = \"\xE2\x80\x9Cx\xE2\x80\x9D\xC2\xA0\"", "a", "\xE2\x80\x9Cx\xE2\x80\x9D\xC2\xA0");
     assert_reads("a = null", "a", "null");
 }
 
@@ -204,6 +206,14 @@ static void check_edit(const struct edit_case *example, enum operation operation
         for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)                                            \
             check_edit(&cases[i], operation);                                                                \
     } while (0)
+
+static void a_comment_before_the_sign_is_that_of_its_line(void **state)
+{
+    (void)state;
+    CHECK(SET, {"a /* why */ = 1\n", "b", "2", "a /* why */ = 1\nb = 2\n"},
+          {"a # why\n  = 1\n", "b", "2", "a # why\n  = 1\nb = 2\n"},
+          {"c {\n  a/* why */= /* x */ 1\n}\n", "c.b", "2", "c {\n  a/* why */= /* x */ 1\n  b = 2\n}\n"});
+}
 
 static void what_is_there_is_replaced_in_place(void **state)
 {
@@ -355,6 +365,22 @@ static void what_is_wrong_is_said_with_its_place(void **state)
         {"a = 1\n\xFF", "line 2, column 1: text in UTF-8 is wanted, there is the byte 0xff"},
         {"\tt\xC3\xA4 = @\n",
          "line 1, column 7: a value is wanted, there is '@'\n    \tt\xC3\xA4 = @\n    \t     ^"},
+        /* What a wiki page leaves in a text. */
+        {"a\xC2\xA0= 1",
+         "line 1, column 2: \"=\" or \"{\" after the name is wanted, there is the character U+00A0"},
+        {"a =\xC2\xA0"
+         "1",
+         "line 1, column 4: a value is wanted, there is the character U+00A0"},
+        {"a = 1\xC2\xA0\n", "line 1, column 6: the end of the line is wanted, there is the character U+00A0"},
+        {"a = \xE2\x80\x9Cx\xE2\x80\x9D", "line 1, column 5: a value is wanted, there is '\xE2\x80\x9C'"},
+        {"a = \xE2\x80\x93"
+         "1",
+         "line 1, column 5: a value is wanted, there is '\xE2\x80\x93'"},
+        {"a\xE2\x80\x8B"
+         "b = 1",
+         "line 1, column 2: \"=\" or \"{\" after the name is wanted, there is the character U+200B"},
+        {"\xF0\x9F\x98\x80 = 1", "line 1, column 1: a name is wanted, there is '\xF0\x9F\x98\x80'"},
+        {"a = b + \xE2\x80\xA6\n", "line 1, column 9: an expression is wanted"},
         {"{\"a\": 1,}", "line 1, column 9: another element after the comma is wanted"},
         {"{\"a\": 01}", "line 1, column 7: a number as JSON has it is wanted"},
         {"{\"a\": 1 # x\n}", "line 1, column 9: \",\" or \"}\" is wanted"},
@@ -422,6 +448,7 @@ int main(void)
         cmocka_unit_test(values_mean_what_they_say),
         cmocka_unit_test(equal_values_are_equal_however_written),
         cmocka_unit_test(what_is_there_is_replaced_in_place),
+        cmocka_unit_test(a_comment_before_the_sign_is_that_of_its_line),
         cmocka_unit_test(what_is_missing_is_made),
         cmocka_unit_test(json_is_edited_as_json),
         cmocka_unit_test(lists_and_blocks_keep_what_is_equal),
