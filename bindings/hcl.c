@@ -418,7 +418,8 @@ static const struct binding_function functions[] = {
      "nothing, all of it as a table where no path is given. " PATH
      "A block is a table, blocks with labels one by label, a list a table, null json.null; of texts "
      "the escapes are resolved, templates such as ${attr.cpu.arch} and {{ GetPrivateIP }} stay as they are "
-     "written. Expressions of HCL2 are objects whose tostring is their source. Of a secret text the texts in "
+     "written. Expressions of HCL2 are objects whose tostring is their source, and so is 0755, which is 493 "
+     "to HCL1 and 755 to HCL2. Of a secret text the texts in "
      "it are secrets. " RAISES,
      "local text = 'client {\\n  reserved { cpu = 500 }\\n  host_volume \"ca\" { path = \"/etc/ca\" "
      "}\\n}\\n'\n"

@@ -156,6 +156,9 @@ static void write_text(lua_State *L, struct hcl_work *work, const char *bytes, s
 static void write_secret(lua_State *L, struct hcl_work *work, const char *bytes, size_t length)
 {
     size_t begin = work->value.length;
+    if (!json_is_text(bytes, length) || memchr(bytes, '\0', length) != NULL)
+        failure_advise(L, "usage", work->op, "check that its source holds what you expect",
+                       "the secret is no text in UTF-8, which HCL is");
     write_text(L, work, bytes, length, true);
     if (work->value.length - begin != length + 2)
         redactor_add(runtime_of(L)->redactor, work->value.bytes + begin + 1, work->value.length - begin - 2);

@@ -63,6 +63,8 @@ tap.test("get gives Lua's own values", function()
   tap.equal(tostring(hcl.get("a = 18446744073709551615", "a")), "18446744073709551615")
   tap.equal(json.encode(hcl.get("a = []\nb = {}\n", "a")), "[]")
   tap.equal(tostring(hcl.get("a = var.b + 1", "a")), "var.b + 1")
+  local octal = hcl.get("a = 0755", "a") -- 493 for HCL1, 755 for HCL2
+  tap.equal({ type(octal), tostring(octal), hcl.set("a = 0755 # x", "a", octal) }, { "userdata", "0755", "a = 0755 # x" })
   tap.equal(hcl.get("s {\n b = 1\n}\ns {\n b = 2\n}\nt = 1\n", "s[2].b"), 2)
   tap.equal(json.encode(hcl.get("x {\n s { b = 1 }\n s { b = 2 }\n}\n", "x")), '{"s":[{"b":1},{"b":2}]}')
 end)
@@ -190,6 +192,14 @@ tap.test("a text with a secret is a secret, and only in the file", function()
 end)
 
 ---- file.hcl ----
+
+tap.test("a secret that is no text is told before it is in a file", function()
+  for _, printed in ipairs { "\\377\\376binary", "abc\\0defgh" } do
+    local err = tap.raises("usage", hcl.set, "a = 1\n", "a", secret.command { "printf", printed })
+    tap.match(err.message, "the secret is no text in UTF%-8")
+    tap.match(err.hint, "source")
+  end
+end)
 
 tap.test("the line of an error gives no secret away: nor one that is cut, nor one whose name stands above", function()
   for _, text in ipairs { 'encrypt = "' .. ("C4n4ry"):rep(20) .. '" oops', 'keyring = [\n  "C4n4ry\n', '"token": "C4n4ry\n' } do
