@@ -665,7 +665,7 @@ static void take_sudo(lua_State *L, int index, struct host_spec *spec)
     struct secret_source source;
     struct failure failure;
     if (type == LUA_TSTRING && secret_source_parse(runtime_of(L), lua_tostring(L, -1), &source)) {
-        if (source.place == SECRET_PROMPT)
+        if (source.place == SECRET_PROMPT || source.place == SECRET_INPUT)
             source.name = "sudo password";
         if (!secret_source_push(L, &source, &failure))
             failure_raise(L, &failure);

@@ -191,6 +191,7 @@ void param_type_name(const struct param_type *type, char *out, size_t size)
 
 struct check {
     lua_State *L;
+    const char *name; /* "secrets.@TOKEN@": whose value it is */
     char *error;
     size_t size;
 };
@@ -468,6 +469,21 @@ static bool in_item(const struct check *check, const char *format, ...)
 static bool from_text(const struct check *check, const struct param_type *type, const char *text);
 static bool from_lua(const struct check *check, const struct param_type *type, int index);
 
+#define LONGEST_NAME 128
+
+/* The same for an item: of a map by its key, of a list (`key` is NULL) by its number. */
+static struct check check_item(const struct check *check, const char *key, int number,
+                               char name[LONGEST_NAME])
+{
+    struct check item = *check;
+    if (key)
+        snprintf(name, LONGEST_NAME, "%s.%s", check->name, key);
+    else
+        snprintf(name, LONGEST_NAME, "%s[%d]", check->name, number);
+    item.name = name;
+    return item;
+}
+
 /* [-0, +(0|1), v] "a, b": blanks around an item do not count, and a text without any is a list of none. */
 static bool list_from_commas(const struct check *check, const struct param_type *type, const char *text)
 {
@@ -485,8 +501,10 @@ static bool list_from_commas(const struct check *check, const struct param_type 
             snprintf(check->error, check->size, "item %d is empty; give %s", number, kinds[PARAM_LIST].right);
             return false;
         }
+        char name[LONGEST_NAME];
         const char *item = lua_pushlstring(L, text, kept);
-        if (!from_text(check, type->element, item))
+        struct check inner = check_item(check, NULL, number, name);
+        if (!from_text(&inner, type->element, item))
             return in_item(check, "item %d", number);
         lua_rawseti(L, -3, number);
         lua_pop(L, 1);
@@ -512,7 +530,7 @@ static bool from_text(const struct check *check, const struct param_type *type, 
 {
     luaL_checkstack(check->L, 8, "no room for a parameter");
     if (type->kind == PARAM_SECRET)
-        return param_secret(check->L, text, check->error, check->size);
+        return param_secret(check->L, check->name, text, check->error, check->size);
     if (type->kind == PARAM_MAP || (type->kind == PARAM_LIST && text[strspn(text, " ")] == '['))
         return from_json(check, type, text);
     if (type->kind == PARAM_LIST)
@@ -535,8 +553,10 @@ static bool list_from_lua(const struct check *check, const struct param_type *ty
     json_mark_array(L, -1);
     int list = lua_gettop(L);
     for (lua_Unsigned i = 1; i <= count; i++) {
+        char name[LONGEST_NAME];
+        struct check inner = check_item(check, NULL, (int)i, name);
         lua_rawgeti(L, index, (lua_Integer)i);
-        if (!from_lua(check, type->element, list + 1))
+        if (!from_lua(&inner, type->element, list + 1))
             return in_item(check, "item %d", (int)i);
         lua_rawseti(L, list, (lua_Integer)i);
         lua_settop(L, list);
@@ -554,7 +574,9 @@ static bool map_from_lua(const struct check *check, const struct param_type *typ
     while (lua_next(L, index)) {
         if (lua_type(L, map + 1) != LUA_TSTRING)
             return refuse_value(check, type, index);
-        if (!from_lua(check, type->element, map + 2))
+        char name[LONGEST_NAME];
+        struct check inner = check_item(check, lua_tostring(L, map + 1), 0, name);
+        if (!from_lua(&inner, type->element, map + 2))
             return in_item(check, "%.80s", lua_tostring(L, map + 1));
         lua_pushvalue(L, map + 1);
         lua_insert(L, -2);
@@ -607,7 +629,7 @@ static bool text_from_lua(const struct check *check, const struct param_type *ty
         return refuse_value(check, type, index);
     switch (type->kind) {
     case PARAM_SECRET:
-        return param_secret(check->L, text, check->error, check->size);
+        return param_secret(check->L, check->name, text, check->error, check->size);
     case PARAM_INTEGER:
     case PARAM_NUMBER:
     case PARAM_BOOLEAN:
@@ -652,28 +674,36 @@ static bool settle(lua_State *L, int top, bool good)
     return good;
 }
 
-bool param_from_text(lua_State *L, const struct param_type *type, const char *text, char *error,
-                     size_t error_size)
+bool param_from_text(lua_State *L, const struct param_type *type, const char *name, const char *text,
+                     char *error, size_t error_size)
 {
     int top = lua_gettop(L);
-    return settle(L, top, from_text(&(struct check){L, error, error_size}, type, text));
+    return settle(L, top, from_text(&(struct check){L, name, error, error_size}, type, text));
 }
 
-bool param_from_lua(lua_State *L, const struct param_type *type, int index, char *error, size_t error_size)
+bool param_from_lua(lua_State *L, const struct param_type *type, const char *name, int index, char *error,
+                    size_t error_size)
 {
     int top = lua_gettop(L);
     index = lua_absindex(L, index);
-    return settle(L, top, from_lua(&(struct check){L, error, error_size}, type, index));
+    return settle(L, top, from_lua(&(struct check){L, name, error, error_size}, type, index));
 }
 
-bool param_secret(lua_State *L, const char *source, char *error, size_t error_size)
+bool param_secret(lua_State *L, const char *name, const char *source, char *error, size_t error_size)
 {
     struct secret_source parsed;
     struct failure failure;
+    char question[LONGEST_NAME + 2];
     if (!secret_source_parse(runtime_of(L), source, &parsed)) {
         /* What was given may be the secret itself. */
         snprintf(error, error_size, "a secret is never given itself; give %s", kinds[PARAM_SECRET].right);
         return false;
+    }
+    if (parsed.place == SECRET_PROMPT) {
+        snprintf(question, sizeof question, "%s: ", name);
+        parsed.name = question;
+    } else if (parsed.place == SECRET_INPUT) {
+        parsed.name = name;
     }
     if (secret_source_push(L, &parsed, &failure))
         return true;

@@ -41,16 +41,18 @@ void param_type_name(const struct param_type *type, char *out, size_t size);
 
 /* One for each `--set`: converts the text of a value. [-0, +(0|1), v] Lists: "a,b" or JSON; maps: JSON (NAME.KEY=VALUE is
  * put together by the caller, one value at a time); secrets: by source, through param_secret. Durations become
- * seconds (a Lua number, integer when whole), sizes bytes. False: `error` says what would be right. */
-bool param_from_text(lua_State *L, const struct param_type *type, const char *text, char *error,
-                     size_t error_size);
+ * seconds (a Lua number, integer when whole), sizes bytes. False: `error` says what would be right. `name` is the
+ * parameter's: who is asked for a secret sees it. */
+bool param_from_text(lua_State *L, const struct param_type *type, const char *name, const char *text,
+                     char *error, size_t error_size);
 
 /* Checks and converts a Lua value (a default, --vars): [-0, +(0|1), v] pushes the converted one. */
-bool param_from_lua(lua_State *L, const struct param_type *type, int index, char *error, size_t error_size);
+bool param_from_lua(lua_State *L, const struct param_type *type, const char *name, int index, char *error,
+                    size_t error_size);
 
 /* Reads a secret from where it is: "pass:alice/consul", "env:VAR", "file:PATH", "command:...", "prompt", "-" (standard
  * input). [-0, +(0|1), v] pushes the secret, or false and what to do in `error`. A text with another
- * prefix is refused: a secret is never given itself. */
-bool param_secret(lua_State *L, const char *source, char *error, size_t error_size);
+ * prefix is refused: a secret is never given itself. Each name is asked for by itself; standard input is for one. */
+bool param_secret(lua_State *L, const char *name, const char *source, char *error, size_t error_size);
 
 #endif

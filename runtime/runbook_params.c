@@ -132,8 +132,21 @@ static void set_map_value(lua_State *L, int values, const struct declaration *de
         lua_pushvalue(L, -1);
         lua_setfield(L, values, declaration->name);
     }
-    if (!param_from_text(L, declaration->type->element, text, error, sizeof error))
+    struct buffer name = {0}, whole = {0};
+    buffer_format(&name, "%s.%s", declaration->name, key);
+    bool twice = lua_getfield(L, -1, key) != LUA_TNIL;
+    lua_pop(L, 1);
+    if (twice)
+        snprintf(error, sizeof error, "given twice");
+    bool good = !twice &&
+                param_from_text(L, declaration->type->element, buffer_text(&name), text, error, sizeof error);
+    buffer_free(&name);
+    if (!good) {
+        buffer_format(&whole, "%.80s: %s", key, error);
+        snprintf(error, sizeof error, "%s", buffer_text(&whole));
+        buffer_free(&whole);
         refuse_value(L, declaration, error);
+    }
     lua_setfield(L, -2, key);
     lua_pop(L, 1);
 }
@@ -156,7 +169,7 @@ static void apply_setting(lua_State *L, int values, const struct declarations *a
     if (lua_getfield(L, values, whole->name) != LUA_TNIL)
         refuse_value(L, whole, "given twice");
     lua_pop(L, 1);
-    if (!param_from_text(L, whole->type, setting->value, error, sizeof error))
+    if (!param_from_text(L, whole->type, whole->name, setting->value, error, sizeof error))
         refuse_value(L, whole, error);
     lua_setfield(L, values, whole->name);
 }
@@ -174,7 +187,8 @@ static void apply_vars(lua_State *L, int values, const struct declarations *all,
             return;
         }
         if (lua_getfield(L, values, declaration->name) == LUA_TNIL) {
-            if (!param_from_lua(L, declaration->type, lua_gettop(L) - 1, error, sizeof error))
+            if (!param_from_lua(L, declaration->type, declaration->name, lua_gettop(L) - 1, error,
+                                sizeof error))
                 refuse_value(L, declaration, error);
             lua_setfield(L, values, declaration->name);
         }
@@ -236,7 +250,7 @@ static void apply_defaults(lua_State *L, int runbook, const struct declarations 
             lua_call(L, 0, 1);
         if (lua_isnil(L, -1))
             continue;
-        if (!param_from_lua(L, declaration->type, lua_gettop(L), error, sizeof error))
+        if (!param_from_lua(L, declaration->type, declaration->name, lua_gettop(L), error, sizeof error))
             refuse_value(L, declaration, error);
         lua_setfield(L, values, declaration->name);
     }

@@ -61,7 +61,7 @@ bool secret_source_parse(const struct runtime *runtime, const char *text, struct
     if (parse_store(runtime, text, source))
         return true;
     source->place = strcmp(text, "-") == 0 ? SECRET_INPUT : SECRET_PROMPT;
-    source->name = "secret: ";
+    source->name = source->place == SECRET_INPUT ? "the secret" : "secret: ";
     return source->place == SECRET_INPUT || strcmp(text, "prompt") == 0;
 }
 
@@ -362,9 +362,26 @@ static void push_key(lua_State *L, const struct secret_source *source)
     if (source->place == SECRET_COMMAND)
         for (size_t i = 0; source->argv[i] && i < MOST_ARGUMENTS; i++)
             luaL_addlstring(&key, source->argv[i], strlen(source->argv[i]) + 1);
-    else if (source->place != SECRET_INPUT)
+    else
         luaL_addstring(&key, source->name);
     luaL_pushresult(&key);
+}
+
+/* What is on standard input is for whoever asks first: another secret would be read as the same. */
+static bool claim_input(lua_State *L, int cache, const struct secret_source *source, struct failure *failure,
+                        const char *op)
+{
+    bool mine = true;
+    if (lua_getfield(L, cache, "input") == LUA_TNIL) {
+        lua_pushstring(L, source->name);
+        lua_setfield(L, cache, "input");
+    } else if (strcmp(lua_tostring(L, -1), source->name) != 0) {
+        mine = failure_set(failure, "usage", op, "it is read for %s already, and has one secret",
+                           lua_tostring(L, -1));
+        failure_hint(failure, "give one of the two from elsewhere");
+    }
+    lua_pop(L, 1);
+    return mine;
 }
 
 /* [-1, +(0|1), m] Reads the source while the cache, at `cache`, says so; the key is on top of the stack. */
@@ -410,7 +427,8 @@ bool secret_source_push(lua_State *L, const struct secret_source *source, struct
     int top = lua_gettop(L);
     push_cache(L);
     push_key(L, source);
-    for (bool good = true; good;) {
+    bool good = source->place != SECRET_INPUT || claim_input(L, top + 1, source, failure, where);
+    while (good) {
         lua_pushvalue(L, top + 2);
         lua_rawget(L, top + 1);
         if (secret_is(L, -1)) {

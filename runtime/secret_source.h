@@ -29,7 +29,7 @@ struct secret_store {
 
 struct secret_source {
     enum secret_place place;
-    const char *name;                 /* NULL for SECRET_COMMAND and SECRET_INPUT */
+    const char *name;                 /* NULL for SECRET_COMMAND; of SECRET_INPUT whom it is for */
     const char *const *argv;          /* of SECRET_COMMAND */
     const struct secret_store *store; /* of SECRET_STORE */
 };
@@ -39,7 +39,7 @@ struct secret_source {
 bool secret_source_parse(const struct runtime *runtime, const char *text, struct secret_source *source);
 
 /* [-0, +(0|1), m] Pushes the secret, or returns false with `failure`. A source is read once a run, also when
- * many fibers ask at the same time: the others wait for the first. */
+ * many fibers ask at the same time: the others wait for the first. Standard input has one secret, for one name. */
 bool secret_source_push(lua_State *L, const struct secret_source *source, struct failure *failure);
 
 #endif

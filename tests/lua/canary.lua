@@ -125,7 +125,7 @@ tap.test("from the keyboard, which does not show it", function()
   file.present { folder .. "/prompt.exp", content = ([[
     set timeout 60
     spawn %s run %s/book.lua --on there --diff --set token=prompt --set where=%s/prompt.conf
-    expect "secret: " { send "%s\r" }
+    expect "token: " { send "%s\r" }
     expect eof]]):format(program, folder, folder, CANARY) }
   local said = host.run { "expect", folder .. "/prompt.exp", reads = true, timeout = "90s", ok = { 0, 1 },
     env = { MOONBOOK_SSH_CONFIG = folder .. "/config", XDG_STATE_HOME = folder .. "/state", TMPDIR = folder .. "/tmp",
@@ -134,6 +134,34 @@ tap.test("from the keyboard, which does not show it", function()
   tap.equal(said:find(CANARY, 1, true), nil, said)
   tap.equal(sh [[cat "$1/prompt.conf"]], "# by the runbook\ntoken = " .. CANARY)
   sh [[rm "$1/prompt.conf"*]]
+end)
+
+tap.test("each one is asked for by its name; standard input is no source for two", function()
+  file.present { folder .. "/two.lua", content = [[
+    return { about = "x", params = { { "token", "secret" }, { "secrets", "map(secret)", default = {} } }, run = function(p)
+      print(p.token == p.secrets["@A@"], p.secrets["@A@"] == p.secrets["@B@"], p.secrets["@B@"] == secret.env "THIRD")
+    end }]] }
+  file.present { folder .. "/two.exp", content = ([[
+    set timeout 60
+    spawn %s run %s/two.lua --set token=prompt --set secrets.@A@=prompt --set secrets.@B@=prompt
+    expect "token: " { send "the-first\r" }
+    expect "secrets.@A@: " { send "the-second\r" }
+    expect "secrets.@B@: " { send "the-third\r" }
+    expect eof]]):format(program, folder) }
+  local env = { XDG_STATE_HOME = folder .. "/state", TERM = "dumb", THIRD = "the-third" }
+  local said = host.run { "expect", folder .. "/two.exp", reads = true, timeout = "90s", ok = { 0, 1 }, env = env }.stdout
+  tap.match(said, "false%s+false%s+true")
+  local words = { program, "run", folder .. "/two.lua", "--set", "token=-", "--set", "secrets.@A@=-" }
+  words.stdin, words.env, words.ok, words.reads = "the-first\nthe-second\n", env, { 64 }, true
+  tap.match(host.run(words).stderr, "secrets %(map%(secret%)%): @A@: standard input: it is read for token already, and has one")
+  words[7] = "token=env:THIRD"
+  tap.match(host.run(words).stderr, "token %(secret%): given twice")
+  words[5], words[7] = "secrets.@A@=env:THIRD", "secrets.@A@=env:TERM"
+  tap.match(host.run(words).stderr, "secrets %(map%(secret%)%): @A@: given twice")
+  words[7] = "secrets.@B@=hunter22"
+  said = host.run(words).stderr
+  tap.match(said, "@B@: a secret is never given itself")
+  tap.equal(said:find "hunter", nil)
 end)
 
 tap.test("the program that holds it leaves no core", function()

@@ -103,7 +103,7 @@ static char *convert(lua_State *L, const char *type_text, const char *text)
     char error[1024] = "";
     struct param_type *type = param_type_parse(type_text, error, sizeof error);
     assert_non_null(type);
-    bool good = param_from_text(L, type, text, error, sizeof error);
+    bool good = param_from_text(L, type, "p", text, error, sizeof error);
     assert_int_equal(lua_gettop(L), good ? 1 : 0);
     param_type_free(type);
     if (!good)
@@ -260,7 +260,7 @@ static void assert_lua(lua_State *L, const char *type_text, const char *chunk, c
     char error[1024] = "";
     struct param_type *type = param_type_parse(type_text, error, sizeof error);
     assert_int_equal(luaL_dostring(L, chunk), LUA_OK);
-    bool good = param_from_lua(L, type, -1, error, sizeof error);
+    bool good = param_from_lua(L, type, "p", -1, error, sizeof error);
     assert_int_equal(lua_gettop(L), good ? 2 : 1);
     if (good)
         json_encode(L, -1);
@@ -332,10 +332,10 @@ static void test_a_secret_is_never_given_itself(void **state)
     char error[512] = "";
     struct param_type type = {.kind = PARAM_STRING};
     secret_push(L, "hunter22", 8, "test");
-    assert_false(param_from_lua(L, &type, -1, error, sizeof error));
+    assert_false(param_from_lua(L, &type, "p", -1, error, sizeof error));
     assert_string_equal(error, "a secret is given where a string is wanted; declare the parameter as secret");
     type.kind = PARAM_SECRET;
-    assert_true(param_from_lua(L, &type, -1, error, sizeof error));
+    assert_true(param_from_lua(L, &type, "p", -1, error, sizeof error));
     assert_true(secret_is(L, -1));
     lua_settop(L, 0);
 }
@@ -351,7 +351,7 @@ struct asking {
 static int ask(lua_State *L)
 {
     struct asking *asking = lua_touserdata(L, 1);
-    asking->good = param_secret(L, asking->source, asking->error, sizeof asking->error);
+    asking->good = param_secret(L, "p", asking->source, asking->error, sizeof asking->error);
     assert_int_equal(lua_gettop(L), asking->good ? 2 : 1);
     if (asking->good)
         snprintf(asking->bytes, sizeof asking->bytes, "%s", secret_bytes(L, -1, NULL));
