@@ -257,7 +257,7 @@ static bool fetch_input(struct runtime *runtime, struct buffer *out, struct fail
 /* ---- Once a run ---- */
 
 static bool fetch_store(lua_State *L, const struct secret_source *source, struct buffer *out,
-                        struct failure *failure)
+                        struct failure *failure, const char *op)
 {
     int top = lua_gettop(L);
     size_t length = 0;
@@ -265,9 +265,15 @@ static bool fetch_store(lua_State *L, const struct secret_source *source, struct
     lua_pushcfunction(L, source->store->read);
     lua_pushstring(L, source->name);
     bool good = lua_pcall(L, 1, 1, 0) == LUA_OK;
-    if (good) {
+    if (good && (lua_type(L, -1) == LUA_TSTRING || secret_is(L, -1))) {
         const char *bytes = secret_or_text(L, -1, source->store->name, &length, NULL);
         buffer_append(out, bytes, length);
+    } else if (good) { /* to raise here would leave whoever waits for it waiting */
+        good = failure_set(failure, "invalid", op, "what is there is no text but %s",
+                           lua_istable(L, -1)     ? "a table"
+                           : lua_isboolean(L, -1) ? "a boolean"
+                                                  : "nothing");
+        failure_hint(failure, "name a text");
     } else {
         failure_from_lua(L, -1, failure);
     }
@@ -296,7 +302,7 @@ static bool fetch(lua_State *L, const struct secret_source *source, struct buffe
     case SECRET_INPUT:
         return fetch_input(runtime, out, failure, op);
     case SECRET_STORE:
-        return fetch_store(L, source, out, failure);
+        return fetch_store(L, source, out, failure, op);
     }
     return failure_set(failure, "usage", op, "an unknown kind of source");
 }

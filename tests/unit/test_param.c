@@ -3,7 +3,9 @@
 #include "json.h"
 #include "param.h"
 #include "redact.h"
+#include "runtime.h"
 #include "secret.h"
+#include "secret_source.h"
 #include "unknown.h"
 
 #include <fcntl.h>
@@ -441,6 +443,32 @@ static void test_sources(void **state)
     buffer_free(&text);
 }
 
+/* What a server has may be no text. */
+static int read_store(lua_State *L)
+{
+    const char *name = lua_tostring(L, 1);
+    if (strcmp(name, "table") == 0)
+        lua_newtable(L);
+    else if (strcmp(name, "none") == 0)
+        lua_pushnil(L);
+    else
+        lua_pushliteral(L, "stored-word");
+    return 1;
+}
+
+static void test_store(void **state)
+{
+    static const struct secret_store stores[] = {{"shop", read_store}, {NULL, NULL}};
+    lua_State *L = lua_of(state);
+    runtime_of(L)->stores = stores;
+    assert_secret(L, "shop:word", "stored-word");
+    for (int i = 0; i < 2; i++) { /* the second is not left waiting for the first */
+        assert_no_secret(L, "shop:table", "shop:table: what is there is no text but a table; name a text");
+        assert_no_secret(L, "shop:none", "shop:none: what is there is no text but nothing; name a text");
+    }
+    runtime_of(L)->stores = NULL;
+}
+
 static void test_standard_input(void **state)
 {
     lua_State *L = lua_of(state);
@@ -539,6 +567,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_long_values_are_cut, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_a_secret_is_never_given_itself, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_sources, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_store, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_standard_input, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_a_source_is_read_once, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_a_cancelled_reader_hands_on, set_up, tear_down),
