@@ -313,9 +313,14 @@ end
 function methods:fill(secrets, used)
   local edits, markers = {}, sorted_keys(secrets)
   table.sort(markers, function(a, b) return #a > #b end) -- @TOKEN_2@ before @TOKEN
-  self:each_text(function(path, text)
+  self:each_text(function(path, text, names)
     local value = filled(text, secrets, markers, used)
-    if value then edits[#edits + 1] = { path, value } end
+    if value then
+      edits[#edits + 1] = { path, value }
+    elseif text:find "^@[%w_.-]+@$" then
+      self:note("%s: %s is %s still: if that is a marker, give its secret, --set secrets.%s=pass:...", self.where, names, text,
+        text)
+    end
   end)
   for _, edit in ipairs(edits) do self:set(edit[1], edit[2]) end
 end

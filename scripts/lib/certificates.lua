@@ -27,6 +27,7 @@ certificate() { # two programs a certificate that is well: each start of openssl
   if [ $lasts != 0 ]; then
     end=$(echo "${said#*notAfter=}" | head -n 1)
     if openssl x509 -checkend 0 -noout -in "$1" >/dev/null; then echo "expires$tab$1$tab$end"
+    elif [ "$kind" = ca ] && [ "$(grep -c -e '-BEGIN .*CERTIFICATE-' "$1")" -gt 1 ]; then echo "past$tab$1$tab$end"
     else echo "expired$tab$1$tab$end"; fi
   fi
   [ -n "$2" ] && [ -e "$2" ] || return 0
@@ -51,6 +52,7 @@ local PROBLEMS = {
 }
 local REMARKS = {
   expires = "%s expires on %s",
+  past = "%s, the first of several certificates, has expired on %s",
   unchecked = "%s is not looked into: there is no openssl on this host",
 }
 

@@ -113,8 +113,9 @@ local function adapt(p, product, config, own, used)
   certificates.check(config:files(), product == "consul" and "consul" or nil, p.cert_dir)
   if product == "nomad" then adapt_reserved(p, config, config.where) end
   for _, note in ipairs(config.notes) do log(note) end
-  config.files_named = config:files()
+  config.notes, config.files_named = {}, config:files()
   config:fill(p.secrets, used)
+  for _, note in ipairs(config.notes) do warn(note) end
 end
 
 -- Both, before anything is changed: {consul=, nomad=}.

@@ -334,6 +334,14 @@ acl { tokens { default = "@TOKEN@" agent = "a-@TOKEN@-@TOKEN_2@" } }
   end
 end)
 
+tap.test("a marker for which no secret is given is told; what only looks like one is not", function()
+  local config = open('encrypt = "@GOSSIP@"\nacl { tokens { agent = "@AGENT@" } }\nnode_meta { mail = "ops@example.org @" }\n',
+    "consul")
+  config:fill({ ["@GOSSIP@"] = secret.command { "echo", "gossip-7719" } }, {})
+  tap.equal(config.notes, { "c9:/etc/x.hcl: acl.tokens.agent is @AGENT@ still: if that is a marker, give its secret, " ..
+    "--set secrets.@AGENT@=pass:..." })
+end)
+
 -- [[ reserved resources ]]
 
 tap.test("half of the machine is reserved; figures that are nearly so stay", function()
@@ -443,6 +451,17 @@ tap.test("good certificates pass, what is wrong is told in one error", function(
     tap.match(err.message, part)
   end
   tap.match(err.hint, "cert_dir_from=")
+  -- Of several authorities in one file one may be of the past; a single one may not.
+  host.run { "sh", "-c", 'cat "$1/old.pem" "$1/good.pem" >"$1/both.pem"; chmod 0644 "$1/both.pem"', "sh", folder, reads = true }
+  local warned, said = warn, {} -- luacheck: ignore
+  warn = function(text) said[#said + 1] = text end -- luacheck: ignore
+  certificates.check { { kind = "ca", path = folder .. "/both.pem" } }
+  warn = warned -- luacheck: ignore
+  tap.match(said[1], "both.pem, the first of several certificates, has expired on ")
+  for name, kind in pairs { ["old.pem"] = "ca", ["both.pem"] = "certificate" } do
+    tap.match(tap.raises("invalid", certificates.check, { { kind = kind, path = folder .. "/" .. name } }).message,
+      name .. " has expired on ")
+  end
   done, err = pcall(certificates.check, { { kind = "ca", path = folder .. "/a\tb.pem" } })
   tap.equal(done, false)
   tap.match(err.message, "has a tab or the end of a line in it")
