@@ -369,7 +369,8 @@ void remote_accept(void *owner, struct forward *forward, uv_stream_t *stream)
         host_openssh_accept(remote, forward, stream);
 }
 
-/* "a,user@b:22,c": the last one, and those before it as its own way. */
+/* "a,user@b:22,c": the last one, and those before it as its own way. As for ssh, what was said of this host (its key, its known
+ * hosts) holds for none of those. */
 static bool jump_of(struct remote_host *remote, struct remote_host **jump, struct failure *failure)
 {
     const char *list = remote->settings.jump;
@@ -379,7 +380,7 @@ static bool jump_of(struct remote_host *remote, struct remote_host **jump, struc
         return true;
     char *before = copy_text(list), *comma = strrchr(before, ',');
     const char *last = comma ? list + (comma - before) + 1 : list;
-    struct host_spec spec = {.known_hosts = remote->spec.known_hosts, .identity = remote->spec.identity};
+    struct host_spec spec = {0};
     if (comma) {
         *comma = '\0';
         spec.jump = before;

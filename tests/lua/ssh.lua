@@ -490,36 +490,32 @@ tap.test("many hosts of one server at once: no more logins at a time than it tak
   for i = 1, 24 do tap.equal(results[i], i .. "\n") end
 end)
 
+-- The program itself, to which ssh's configuration leads to hosts that are servers of this test: { NAME, PORT, further lines }.
+local function among(hosts, chunk, env)
+  local lines = {}
+  for _, each in ipairs(hosts) do
+    lines[#lines + 1] = ("Host %s\n  Port %d\n  %s"):format(each[1], each[2], table.concat(each, "\n  ", 3))
+  end
+  lines[#lines + 1] = ("Host *\n  HostName 127.0.0.1\n  User %s\n  IdentityFile %s/id_ed25519\n  IdentitiesOnly yes\n" ..
+    "  UserKnownHostsFile %s/known_hosts\n"):format(sshds.user, keys, keys)
+  env = env or {}
+  env.MOONBOOK_SSH_CONFIG = note(table.concat(lines, "\n"))
+  return host.run { os.getenv "MOONBOOK" or "build/moonbook", "-e", chunk, reads = true, ok = true, timeout = "60s", env = env }
+end
+
 tap.test("jump hosts, several in a row", function()
   local second <close> = sshds.start { folder = keys }
   local third <close> = sshds.start { folder = keys }
-  local config = note(([[
-Host *
-  User %s
-  HostName 127.0.0.1
-  UserKnownHostsFile %s/known_hosts
-  IdentityFile %s/id_ed25519
-  IdentitiesOnly yes
-Host first
-  Port %d
-Host second
-  Port %d
-  ProxyJump first
-Host third
-  Port %d
-  ProxyJump second
-]]):format(sshds.user, keys, keys, sshd.port, second.port, third.port))
-  local function run(chunk)
-    return host.run { os.getenv "MOONBOOK" or "build/moonbook", "-e", chunk, reads = true, ok = true,
-      env = { MOONBOOK_SSH_CONFIG = config } }
-  end
-  local done = run("local h = host 'third' io.write(h.run{'sh', '-c', 'echo $SSH_CONNECTION', reads = true}.stdout) " ..
+  local hosts = { { "first", sshd.port }, { "second", second.port, "ProxyJump first" },
+    { "third", third.port, "ProxyJump second" } }
+  local done = among(hosts,
+    "local h = host 'third' io.write(h.run{'sh', '-c', 'echo $SSH_CONNECTION', reads = true}.stdout) " ..
     "io.write(#h.run{'head', '-c', '5000000', '/dev/zero', reads = true}.stdout)")
   tap.equal(done.code, 0, done.stderr)
   tap.match(done.stdout, ("127.0.0.1 %d\n5000000"):format(third.port))
   tap.match(second:log(), "Accepted publickey")
   second:stop()
-  local broken = run("host 'third'.run{'true', reads = true}")
+  local broken = among(hosts, "host 'third'.run{'true', reads = true}")
   tap.equal(broken.code, 1)
   tap.match(broken.stderr, "second .127.0.0.1:%d+. is not reached from its jump host: .*connect failed")
 end)
@@ -548,6 +544,16 @@ tap.test("a server that allows no session says so", function()
   tap.match(err, "refused a channel")
 end)
 
+tap.test("what is said of a host is not said of its jump host, which has a key and known hosts of its own", function()
+  local inner <close> = sshds.start()
+  for _, transport in ipairs { "ssh", "openssh" } do
+    local result = among({ { "outer", sshd.port }, { "inner", inner.port, "ProxyJump outer" } },
+      ("io.write(host { 'inner', identity = '%s/id_ed25519', known_hosts = '%s/known_hosts', transport = '%s' }" ..
+        ".run { 'echo', 'here', reads = true }.stdout)"):format(inner.folder, inner.folder, transport))
+    tap.equal({ result.code, result.stdout }, { 0, "here\n" }, transport .. ": " .. result.stderr)
+  end
+end)
+
 tap.test("the connection to a jump host that nothing goes through answers the server", function()
   local jobs = {}
   for i, line in ipairs { "RekeyLimit default 1", "MaxSessions 10", "MaxSessions 0" } do
@@ -555,25 +561,11 @@ tap.test("the connection to a jump host that nothing goes through answers the se
       -- The server gives up who does not answer for a second, or wants new keys all the time.
       local first <close> = sshds.start { folder = keys, "ClientAliveInterval 1", "ClientAliveCountMax 1", line }
       local second <close> = sshds.start { folder = keys }
-      local config = note(([[
-Host *
-  User %s
-  HostName 127.0.0.1
-  UserKnownHostsFile %s/known_hosts
-  IdentityFile %s/id_ed25519
-  IdentitiesOnly yes
-Host first
-  Port %d
-Host second
-  Port %d
-  ProxyJump first
-]]):format(sshds.user, keys, keys, first.port, second.port))
-      local chunk = ([[local h = host 'second' h.run{'true', reads = true}
-        host.run{'sh', '-c', 'kill $(pgrep -P %s)', reads = true} host.run{'sleep', '7', reads = true}
-        io.write(h.run{'echo', 'here', reads = true}.stdout)]]):format(second.process)
       -- libssh2 1.10 forgets a copy of the host's key at each exchange of keys: no leak of ours.
-      local result = host.run { os.getenv "MOONBOOK" or "build/moonbook", "-e", chunk, reads = true, ok = true,
-        timeout = "60s", env = { MOONBOOK_SSH_CONFIG = config, ASAN_OPTIONS = "detect_leaks=0" } }
+      local result = among({ { "first", first.port }, { "second", second.port, "ProxyJump first" } },
+        ([[local h = host 'second' h.run{'true', reads = true}
+          host.run{'sh', '-c', 'kill $(pgrep -P %s)', reads = true} host.run{'sleep', '7', reads = true}
+          io.write(h.run{'echo', 'here', reads = true}.stdout)]]):format(second.process), { ASAN_OPTIONS = "detect_leaks=0" })
       tap.equal({ result.code, result.stdout }, { 0, "here\n" }, result.stderr)
       tap.equal(select(2, first:log():gsub("Accepted publickey", "")), 1, line .. ": logins")
     end
@@ -584,25 +576,8 @@ end)
 tap.test("a host that does not answer behind a jump host holds up none of the others", function()
   local silent <close> = silents.start "127.0.0.3"
   local second <close> = sshds.start { folder = keys }
-  local config = note(([[
-Host dead
-  HostName 127.0.0.3
-  Port %d
-  ProxyJump first
-Host *
-  User %s
-  HostName 127.0.0.1
-  UserKnownHostsFile %s/known_hosts
-  IdentityFile %s/id_ed25519
-  IdentitiesOnly yes
-  ConnectTimeout 6
-Host first
-  Port %d
-Host second
-  Port %d
-  ProxyJump first
-]]):format(silent.port, sshds.user, keys, keys, sshd.port, second.port))
-  local result = host.run { os.getenv "MOONBOOK" or "build/moonbook", "-e", [[
+  local result = among({ { "dead", silent.port, "HostName 127.0.0.3", "ProxyJump first", "ConnectTimeout 6" },
+    { "first", sshd.port }, { "second", second.port, "ProxyJump first" } }, [[
     host 'second'.run{'true', reads = true}
     local said = {}
     parallel {
@@ -613,7 +588,7 @@ Host second
         said[#said + 1] = done.stdout
       end,
     }
-    io.write(table.concat(said, '|'))]], reads = true, ok = true, timeout = "60s", env = { MOONBOOK_SSH_CONFIG = config } }
+    io.write(table.concat(said, '|'))]])
   tap.equal(result.code, 0, result.stderr)
   tap.match(result.stdout, "^here\n|dead: connect: 127.0.0.3:%d+ did not answer within 6 s")
 end)
