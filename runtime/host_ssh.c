@@ -76,7 +76,8 @@ static struct ssh_session *travel(struct remote_host *remote, struct remote_host
 static struct ssh_session *connect_now(struct remote_host *remote, struct failure *failure)
 {
     struct runtime *runtime = remote->host.runtime;
-    struct ssh_journey journey = {.runtime = runtime, .passphrases = &remote->hosts->passphrases};
+    struct ssh_journey journey = {
+        .runtime = runtime, .passphrases = &remote->hosts->passphrases, .noting = &remote->hosts->noting};
     struct remote_host *jump;
     struct ssh_session *session = NULL;
     if (!remote_settings(remote, failure))

@@ -33,6 +33,7 @@ struct hosts {
     struct runtime *runtime;
     struct remote_host *first;
     struct ssh_passphrases passphrases;
+    struct fiber_lock noting;
     struct ssh_server *servers;
 };
 

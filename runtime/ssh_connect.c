@@ -349,6 +349,21 @@ static bool refuse_changed(const struct ssh_settings *settings, const char *type
     return false;
 }
 
+/* With the lock held: another login to the same server may have noted a key since ours looked, this one or another. */
+static bool note_new(struct ssh_journey *journey, const unsigned char *blob, size_t length, const char *type,
+                     const char *fingerprint, struct failure *failure)
+{
+    struct ssh_known_keys keys = {0};
+    bool noted = ssh_known_keys_read(journey->runtime, journey->settings, &keys, failure);
+    enum ssh_verdict verdict = noted ? ssh_known_keys_judge(&keys, blob, length) : SSH_KEY_UNKNOWN;
+    ssh_known_keys_free(&keys);
+    if (noted && verdict == SSH_KEY_UNKNOWN)
+        noted = ssh_known_keys_add(journey->settings, blob, length, failure);
+    else if (noted && verdict != SSH_KEY_KNOWN)
+        noted = refuse_changed(journey->settings, type, fingerprint, failure);
+    return noted;
+}
+
 static bool accept_new(struct ssh_journey *journey, const unsigned char *blob, size_t length,
                        const char *type, const char *fingerprint, struct failure *failure)
 {
@@ -365,7 +380,12 @@ static bool accept_new(struct ssh_journey *journey, const unsigned char *blob, s
     }
     if (runtime->options.check)
         return true; /* --check writes nothing */
-    return ssh_known_keys_add(settings, blob, length, failure);
+    enum wait_outcome outcome = fiber_lock(runtime, journey->noting);
+    if (outcome != WAIT_WOKEN)
+        return fiber_wait_failure(failure, outcome, "host key", 0);
+    bool noted = note_new(journey, blob, length, type, fingerprint, failure);
+    fiber_unlock(journey->noting);
+    return noted;
 }
 
 static bool check_host_key(struct ssh_journey *journey, struct ssh_session *session,

@@ -16,8 +16,9 @@ struct ssh_journey {
     struct ssh_session *via; /* the jump host's session, NULL = straight */
     struct door *door;       /* the server's: those who are not logged in yet */
     struct ssh_passphrases *passphrases;
-    bool stays; /* with libssh2: the operator wants it so */
-    bool busy;  /* after a failure: the jump host's connection was stuck, another one serves better */
+    struct fiber_lock *noting; /* who adds to the known hosts: others look again */
+    bool stays;                /* with libssh2: the operator wants it so */
+    bool busy; /* after a failure: the jump host's connection was stuck, another one serves better */
     struct buffer elsewhere; /* after a failure: what the ssh program could do and libssh2 cannot, "" */
 };
 

@@ -58,6 +58,18 @@ tap.test("--accept-new notes it, --check notes nothing, the next time it is know
   tap.equal(server.moonbook({ "-e", chunk }).code, 0)
 end)
 
+tap.test("--accept-new by many logins to one server at once notes it once", function()
+  local path = note ""
+  local result = server.moonbook { "-e", ([[local spec, jobs = json.decode %q, {}
+    for i = 1, 8 do
+      spec[1] = "c" .. i
+      local h = host(spec)
+      jobs[i] = function() h.run { "true", reads = true } end
+    end
+    parallel(jobs)]]):format(json.encode(sshd:spec { known_hosts = path, transport = "ssh" })), "--accept-new" }
+  tap.equal({ result.code, select(2, file.read(path):gsub("\n", "")) }, { 0, 1 }, result.stderr)
+end)
+
 tap.test("the types on record are preferred, lines that make no sense are passed over", function()
   works((known("nonsense\n\n# c\n@foo bar baz\n" .. name_of() .. " ssh-ed25519 AAAA\n" .. name_of() .. " " ..
     public "host_ecdsa" .. " comment\n")))
