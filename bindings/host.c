@@ -657,22 +657,16 @@ static const char *host_option(lua_State *L, int index, const char *name)
     return lua_tostring(L, -1);
 }
 
-/* [-0, +2, v] sudo = true, the password, or where it is. */
+/* [-0, +1, v] sudo = true, the password, or where it is. */
 static void take_sudo(lua_State *L, int index, struct host_spec *spec)
 {
     int type = lua_getfield(L, index, "sudo");
     size_t length = 0;
     struct secret_source source;
-    struct failure failure;
     if (type == LUA_TSTRING && secret_source_parse(runtime_of(L), lua_tostring(L, -1), &source)) {
-        if (source.place == SECRET_PROMPT || source.place == SECRET_INPUT)
-            source.name = "sudo password";
-        if (!secret_source_push(L, &source, &failure))
-            failure_raise(L, &failure);
-    } else {
-        lua_pushvalue(L, -1);
-    }
-    if (secret_is(L, -1)) {
+        spec->sudo = true;
+        spec->sudo_source = lua_tostring(L, -1);
+    } else if (secret_is(L, -1)) {
         spec->sudo = true;
         spec->sudo_password = secret_bytes(L, -1, &length);
         if (strlen(spec->sudo_password) != length || strchr(spec->sudo_password, '\n'))

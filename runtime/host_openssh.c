@@ -423,6 +423,8 @@ static bool probe(struct remote_host *remote, struct failure *failure)
 {
     struct host_command command = {.argv = remote_probe_argv, .timeout_ms = PROBE_MS};
     struct process_result result;
+    if (!remote_take_sudo(remote, failure))
+        return false;
     bool done = run_command(remote, &remote->sudo, &command, &result, failure) &&
                 remote_take_probe(remote, buffer_text(&result.output), failure);
     process_result_free(&result);

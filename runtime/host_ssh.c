@@ -26,6 +26,8 @@ static bool probe(struct remote_host *remote, struct ssh_session *session, struc
     process_result_free(&result);
     if (!done || !remote->sudo.wanted)
         return done;
+    if (!remote_take_sudo(remote, failure))
+        return false;
     done = ssh_exec_run(session, remote->host.name, &command, &remote->sudo, &result, failure) &&
            remote_take_probe(remote, buffer_text(&result.output), failure);
     process_result_free(&result);

@@ -4,6 +4,8 @@
 #include "fiber.h"
 #include "host_lock.h"
 #include "report.h"
+#include "secret.h"
+#include "secret_source.h"
 #include "ssh_identity.h"
 #include "ssh_known_hosts.h"
 #include "utf8.h"
@@ -23,14 +25,14 @@ struct ssh_server {
 
 /* ---- descriptions ---- */
 
-#define SPEC_TEXTS 11
+#define SPEC_TEXTS 12
 
 static void spec_texts(struct host_spec *spec, const char **texts[SPEC_TEXTS])
 {
     const char **all[SPEC_TEXTS] = {&spec->name,      &spec->address,       &spec->port,
                                     &spec->user,      &spec->identity,      &spec->known_hosts,
                                     &spec->transport, &spec->sudo_password, &spec->addresses,
-                                    &spec->jump,      &spec->fallback};
+                                    &spec->jump,      &spec->fallback,      &spec->sudo_source};
     memcpy(texts, all, sizeof all);
 }
 
@@ -170,7 +172,7 @@ static struct remote_host *remote_new(struct hosts *hosts, const struct host_spe
 struct host *hosts_get(struct runtime *runtime, const struct host_spec *given, struct failure *failure)
 {
     struct host_spec spec = *given;
-    if (runtime->options.sudo && !spec.sudo_password)
+    if (runtime->options.sudo && !spec.sudo_password && !spec.sudo_source)
         spec.sudo_password = runtime->options.sudo_password;
     spec.sudo = spec.sudo || runtime->options.sudo;
     if (!check_spec(&spec, failure))
@@ -442,6 +444,35 @@ bool remote_jump_host(struct remote_host *remote, struct remote_host **jump, str
 {
     *jump = NULL;
     return check_way(NULL, remote, failure) && jump_of(remote, jump, failure);
+}
+
+/* ---- sudo ---- */
+
+bool remote_take_sudo(struct remote_host *remote, struct failure *failure)
+{
+    struct runtime *runtime = remote->host.runtime;
+    struct secret_source source;
+    size_t length = 0;
+    if (!remote->sudo.wanted || remote->sudo.password || !remote->spec.sudo_source)
+        return true;
+    lua_State *L = fiber_thread(runtime->current);
+    secret_source_parse(runtime, remote->spec.sudo_source, &source);
+    if (source.place == SECRET_PROMPT || source.place == SECRET_INPUT)
+        source.name = "sudo password";
+    if (!secret_source_push(L, &source, failure)) {
+        if (strcmp(failure->kind, "cancelled") != 0)
+            snprintf(failure->op, sizeof failure->op, "sudo password");
+        return false;
+    }
+    const char *password = secret_bytes(L, -1, &length);
+    bool fits = strlen(password) == length && !strchr(password, '\n');
+    if (fits)
+        remote->sudo.password = remote->spec.sudo_password = copy_text(password);
+    else
+        failure_set(failure, "invalid", "sudo", "the password of %s is not one line",
+                    remote->spec.sudo_source);
+    lua_pop(L, 1);
+    return fits;
 }
 
 /* ---- who and where one is there ---- */

@@ -20,7 +20,9 @@ struct host_spec {
     const char *transport;   /* "ssh", "openssh" */
     const char *jump;        /* jump hosts before it instead of the configuration's */
     bool sudo;
-    const char *sudo_password; /* NULL: none is needed */
+    const char *sudo_password; /* NULL: none is needed, or: */
+    const char
+        *sudo_source; /* where it is ("pass:ops/sudo"): read when something is first done there as root */
     const char
         *addresses; /* where servers there listen, a line each: "NAME=ADDRESS"; for bindings that ask */
 };

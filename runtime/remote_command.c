@@ -129,8 +129,13 @@ void remote_line_make(const struct host_command *command, enum remote_way way, c
         append_word(&made->line, parameters[i]);
     for (const char *const *word = command->argv; *word && length <= LINE_MOST; word++)
         append_word(&made->line, *word);
+    /* Where nothing follows that would have to be told from it, the password is all: sudo would take the mark for another try
+     * after a wrong one. */
+    bool alone = way != REMOTE_STREAM && !header.length && !command->input_length;
     if (asks)
-        buffer_format(&made->prefix, "%s\n%s\n", sudo->password, made->mark);
+        buffer_format(&made->prefix, "%s\n", sudo->password);
+    if (asks && !alone)
+        buffer_format(&made->prefix, "%s\n", made->mark);
     buffer_append(&made->prefix, buffer_text(&header), header.length);
     buffer_free(&script);
     buffer_wipe(&header);

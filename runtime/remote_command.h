@@ -6,7 +6,7 @@
  * to the directory and becomes the command. The environment, a long argument vector and sudo's password go over standard
  * input: nobody sees them in a list of processes.
  *
- * Standard input: [password LF mark LF] [shell text that sets environment and arguments] the command's own input. */
+ * Standard input: [password LF [mark LF]] [shell text that sets environment and arguments] the command's own input. */
 #ifndef MOONBOOK_REMOTE_COMMAND_H
 #define MOONBOOK_REMOTE_COMMAND_H
 

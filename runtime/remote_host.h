@@ -55,6 +55,9 @@ void remote_use_openssh(struct remote_host *remote, const char *why);
  * jump hosts leads back to one that it has passed. */
 bool remote_jump_host(struct remote_host *remote, struct remote_host **jump, struct failure *failure);
 
+/* sudo's password, read from where it is, once; nothing where none is needed. */
+bool remote_take_sudo(struct remote_host *remote, struct failure *failure);
+
 /* The command that tells who and where one is there, and what its output means. Asked before all else. */
 extern const char *const remote_probe_argv[];
 bool remote_take_probe(struct remote_host *remote, const char *output, struct failure *failure);

@@ -218,6 +218,40 @@ tap.test("--sudo-password: from where it is, to sudo's input", function()
   tap.match(result.stderr, "not the password itself")
 end)
 
+tap.test("a wrong password is tried once: accounts are locked after few", function()
+  if not sshds.root then return tap.skip("sudo's password", "users of its own need root") end
+  for _, transport in ipairs { "ssh", "openssh" } do
+    local result = moonbook { "--on", "tester@c1", "--transport", transport, "--sudo-password", "env:CANARY", "-e",
+      "host.run{'true', reads=true}" }
+    tap.equal({ result.code, select(2, result.stderr:gsub("try again", "")) }, { 1, 1 }, transport .. ": " .. result.stderr)
+  end
+end)
+
+tap.test("where sudo's password is, is read when it is needed and not before, once for all", function()
+  local asked = folder .. "/asked"
+  local where = fresh(([[
+    local how = { address = "127.0.0.1", port = %d, user = "tester", identity = "%s/id_ed25519", known_hosts = "%s/known_hosts",
+      sudo = "command:echo x >>%s; echo open sesame" }
+    return { hosts = { far = how, further = how }, groups = { all = "far,further" } }]]):format(sshd.port, sshd.folder,
+      sshd.folder, asked))
+  tap.equal(moonbook { "hosts", "@all", cwd = where }.code, 0)
+  tap.equal(moonbook { "-e", "host 'far'", cwd = where }.code, 0)
+  tap.equal(file.stat(asked), nil)
+  if not sshds.root then return tap.skip("sudo's password", "users of its own need root") end
+  for i, transport in ipairs { "ssh", "openssh" } do
+    local result = moonbook { "--on", "@all", "--transport", transport, "--forks", "1", "-e",
+      "io.write(host.run{'id', '-un', reads=true}.stdout)", cwd = where }
+    tap.equal({ result.code, result.stdout, file.read(asked) }, { 0, "root\nroot\n", ("x\n"):rep(i) }, result.stderr)
+  end
+end)
+
+tap.test("a place without a password fails the host that needs it, no other", function()
+  local where = fresh 'return { hosts = { c8 = { sudo = "file:/nowhere/at-all" } } }'
+  local result = moonbook { "--on", "c8,c1", "-e", "host.run{'true'}", cwd = where }
+  tap.equal(result.code, 1)
+  tap.match(result.stderr, "error: c8: sudo password: /nowhere/at%-all: .*1 of 2 hosts done, 1 failed: c8\n")
+end)
+
 -- [[ how many at a time ]]
 
 -- Each host notes when it begins and when it ends; gives the notes.
