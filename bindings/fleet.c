@@ -70,7 +70,7 @@ static void drop_doubles(struct targets *targets)
     for (size_t i = 0; i < targets->count; i++) {
         bool there = false;
         for (size_t j = 0; j < kept && !there; j++)
-            there = strcmp(targets->items[j].host->name, targets->items[i].host->name) == 0;
+            there = strcmp(targets->items[j].host->machine, targets->items[i].host->machine) == 0;
         if (!there)
             targets->items[kept++] = targets->items[i];
     }

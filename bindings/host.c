@@ -347,7 +347,7 @@ static void push_facts(lua_State *L)
 static bool push_known(lua_State *L, const struct host *host, const char *name)
 {
     push_facts(L);
-    lua_pushfstring(L, "%s\n%s", host->name, name);
+    lua_pushfstring(L, "%s\n%s", host->machine, name);
     bool known = lua_rawget(L, -2) != LUA_TNIL;
     lua_remove(L, -2);
     return known;
@@ -357,7 +357,7 @@ static bool push_known(lua_State *L, const struct host *host, const char *name)
 static void note_known(lua_State *L, const struct host *host, const char *name)
 {
     push_facts(L);
-    lua_pushfstring(L, "%s\n%s", host->name, name);
+    lua_pushfstring(L, "%s\n%s", host->machine, name);
     lua_pushvalue(L, -3);
     lua_rawset(L, -3);
     lua_pop(L, 2);

@@ -26,6 +26,7 @@ void host_free(struct host *host)
     if (host->operations->close)
         host->operations->close(host);
     free(host->name);
+    free(host->machine);
     free(host->state);
     free(host);
 }

@@ -86,7 +86,8 @@ struct host_operations {
 struct host {
     const struct host_operations *operations;
     struct runtime *runtime;
-    char *name; /* as the operator named it; the local machine's host name */
+    char *name;    /* as the operator named it; the local machine's host name */
+    char *machine; /* what is known of one machine is kept by: two of them may have been given one name */
     char *
         state; /* folder for what is kept there: /var/lib, or the user's state folder; another machine's is known once
                   * something was done there */

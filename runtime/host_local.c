@@ -554,6 +554,7 @@ struct host *host_local_new(struct runtime *runtime)
     host->operations = &operations;
     host->runtime = runtime;
     host->name = copy_text(name);
+    host->machine = copy_text(name);
     host->state = state_folder();
     host->pid = (long)getpid();
     return host;

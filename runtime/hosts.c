@@ -138,7 +138,7 @@ static struct hosts *hosts_of(struct runtime *runtime)
     return runtime->hosts;
 }
 
-/* Another port may be another machine: what is predicted for one, and its facts, are not the other's. */
+/* Another port may be another machine. */
 static char *shown_name(const struct host_spec *spec)
 {
     struct buffer name = {0};
@@ -149,6 +149,15 @@ static char *shown_name(const struct host_spec *spec)
                                             : "%s:%s",
                   spec->name, spec->port);
     return name.bytes;
+}
+
+/* Who logs in does not matter: what is predicted for one user, and the facts, are the machine's. The line end: no name of the
+ * operator's own machine has one. */
+static char *machine_of(const struct host_spec *spec, const char *name)
+{
+    struct buffer machine = {0};
+    buffer_format(&machine, "%s\n%s", name, spec->address ? spec->address : "");
+    return machine.bytes;
 }
 
 static struct remote_host *remote_new(struct hosts *hosts, const struct host_spec *spec, char *key)
@@ -163,6 +172,7 @@ static struct remote_host *remote_new(struct hosts *hosts, const struct host_spe
         transport && strcmp(transport, "openssh") == 0 ? &host_openssh_operations : &host_ssh_operations;
     remote->host.runtime = hosts->runtime;
     remote->host.name = shown_name(spec);
+    remote->host.machine = machine_of(spec, remote->host.name);
     remote->host.state = copy_text("");
     remote->next = hosts->first;
     hosts->first = remote;

@@ -12,7 +12,7 @@
 #define GROUPS_DEEP 16
 #define MOST_NAMES  64 /* of groups, for a hint */
 
-/* One resolution: the list is at `list`, name -> true of what is in it at `seen`. */
+/* One resolution: the list is at `list`, machine -> true of what is in it at `seen`. */
 struct resolution {
     lua_State *L;
     int list, seen;
@@ -92,18 +92,18 @@ struct host *inventory_host(lua_State *L, const char *name, const char *fallback
     return host;
 }
 
-/* Adds it, or takes it out; by its name, since one machine is to be worked on once. */
+/* Adds it, or takes it out; one machine is to be worked on once. */
 static void take_host(struct resolution *resolution, struct host *host)
 {
     lua_State *L = resolution->L;
-    bool there = lua_getfield(L, resolution->seen, host->name) != LUA_TNIL;
+    bool there = lua_getfield(L, resolution->seen, host->machine) != LUA_TNIL;
     lua_pop(L, 1);
     if (resolution->removes) {
         lua_pushboolean(L, false);
-        lua_setfield(L, resolution->seen, host->name);
+        lua_setfield(L, resolution->seen, host->machine);
     } else if (!there) {
         lua_pushboolean(L, true);
-        lua_setfield(L, resolution->seen, host->name);
+        lua_setfield(L, resolution->seen, host->machine);
         lua_pushlightuserdata(L, host);
         lua_rawseti(L, resolution->list, (lua_Integer)lua_rawlen(L, resolution->list) + 1);
     }
@@ -283,7 +283,7 @@ static void push_left(struct resolution *resolution)
     lua_newtable(L);
     for (lua_Integer i = 1; lua_rawgeti(L, resolution->list, i) != LUA_TNIL; i++) {
         const struct host *host = lua_touserdata(L, -1);
-        lua_getfield(L, resolution->seen, host->name);
+        lua_getfield(L, resolution->seen, host->machine);
         bool stays = lua_toboolean(L, -1);
         lua_pop(L, 1);
         if (stays)

@@ -37,7 +37,7 @@ static bool push_kind(lua_State *L, struct host *host, const char *kind, bool ma
         lua_pushvalue(L, -1);
         lua_rawsetp(L, LUA_REGISTRYINDEX, &registry_key);
     }
-    return descend(L, host->name, make) && descend(L, kind, make);
+    return descend(L, host->machine, make) && descend(L, kind, make);
 }
 
 void overlay_put(lua_State *L, struct host *host, const char *kind, const char *name)

@@ -548,6 +548,22 @@ tap.test("finalizers at the end find no hosts any more", function()
   tap.ok(not result.stderr:find "of 2 done", result.stderr)
 end)
 
+tap.test("two machines of one name are two", function()
+  local spec = sshd:spec { known_hosts = write("known", "* " .. file.read(sshd.folder .. "/host_ed25519.pub")) }
+  local chunk = ([[
+    local spec = json.decode %q
+    local function twin(address)
+      spec[1], spec.address = "twin", address
+      return host(spec)
+    end
+    local one, other = twin "127.0.0.1", twin "localhost"
+    one.file.present { "%s/predicted", content = "x" }
+    print(one.file.stat "%s/predicted" ~= nil, other.file.stat "%s/predicted" ~= nil,
+      #fleet({ one, other, one }, function() end))]]):format(json.encode(spec), folder, folder, folder)
+  local result = moonbook { "--check", "-e", chunk }
+  tap.equal({ result.code, result.stdout }, { 0, "true\tfalse\t2\n" }, result.stderr)
+end)
+
 tap.test("fleet: changes count for the run; wrong options are said", function()
   local result = lua [[fleet("c1,c2", function() host.run { "true" } end)]]
   tap.match(result.stderr, "changed: 2, unchanged: 0, failed: 0")
