@@ -4,6 +4,7 @@
 #include "fiber.h"
 #include "host_value.h"
 #include "inventory.h"
+#include "report.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -80,6 +81,7 @@ static void drop_doubles(struct targets *targets)
 static int begin(lua_State *L, void *context, size_t index)
 {
     const struct targets *targets = context;
+    report_fleet_start(runtime_of(L), &targets->items[index]);
     lua_pushvalue(L, FUNCTION);
     host_value_push(L, targets->items[index].host);
     return 1;
@@ -90,6 +92,7 @@ static void end(lua_State *L, void *context, size_t index, int results)
 {
     const struct target *target = &((struct targets *)context)->items[index];
     int value = lua_gettop(L) - results + 1;
+    report_fleet_end(runtime_of(L), target);
     lua_rawgeti(L, RESULTS, (lua_Integer)index + 1);
     lua_pushboolean(L, target->state == TARGET_DONE);
     lua_setfield(L, -2, "ok");

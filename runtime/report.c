@@ -278,31 +278,52 @@ void report_run_end(struct runtime *runtime, const char *status, const struct fa
         text_failure(reporter->text, failure);
 }
 
-void report_host_start(struct runtime *runtime, const struct target *target, const char *params)
+static void host_start(struct runtime *runtime, const struct target *target, const char *step,
+                       const char *params)
 {
     struct json_text event;
     if (!runtime->journal)
         return;
-    event_begin(runtime, &event, "host.start", target->host->name, NULL);
+    event_begin(runtime, &event, "host.start", target->host->name, step);
     json_key(&event, "params");
     json_raw(&event, params);
     event_end(runtime, &event, true, false, NULL);
 }
 
-void report_host_end(struct runtime *runtime, struct target *target)
+static void host_end(struct runtime *runtime, const struct target *target, const char *step)
 {
     struct json_text event;
-    if (runtime->journal) {
-        event_begin(runtime, &event, "host.end", target->host->name, NULL);
-        json_key(&event, "status");
-        json_string(&event, target_status(target));
-        add_counts(&event, &target->counts);
-        add_ms(&event, target->took_ms);
-        add_error(&event, target->failure);
-        event_end(runtime, &event, true, false, NULL);
-    }
+    if (!runtime->journal)
+        return;
+    event_begin(runtime, &event, "host.end", target->host->name, step);
+    json_key(&event, "status");
+    json_string(&event, target_status(target));
+    add_counts(&event, &target->counts);
+    add_ms(&event, target->took_ms);
+    add_error(&event, target->failure);
+    event_end(runtime, &event, true, false, NULL);
+}
+
+void report_host_start(struct runtime *runtime, const struct target *target, const char *params)
+{
+    host_start(runtime, target, NULL, params);
+}
+
+void report_host_end(struct runtime *runtime, struct target *target)
+{
+    host_end(runtime, target, NULL);
     if (!runtime->options.json)
         text_host_end(runtime->reporter->text, target);
+}
+
+void report_fleet_start(struct runtime *runtime, const struct target *target)
+{
+    host_start(runtime, target, fiber_context(runtime)->step, NULL);
+}
+
+void report_fleet_end(struct runtime *runtime, const struct target *target)
+{
+    host_end(runtime, target, fiber_context(runtime)->step);
 }
 
 /* ---- steps and changes ---- */

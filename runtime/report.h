@@ -47,6 +47,10 @@ void report_host_start(struct runtime *runtime, const struct target *target, con
 /* A host ended (target_end). */
 void report_host_end(struct runtime *runtime, struct target *target);
 
+/* The same of a host of a fleet that the run's Lua began: events, in which `step` is that of who began it. */
+void report_fleet_start(struct runtime *runtime, const struct target *target);
+void report_fleet_end(struct runtime *runtime, const struct target *target);
+
 void report_step_start(struct runtime *runtime, const char *host, const char *step);
 
 /* `status` is "ok", "failed" or "interrupted". */

@@ -548,6 +548,16 @@ tap.test("finalizers at the end find no hosts any more", function()
   tap.ok(not result.stderr:find "of 2 done", result.stderr)
 end)
 
+tap.test("fleet: events tell each host's begin and end, and in which step", function()
+  local result = moonbook { "--json", "-e", [[host.run { "true" }
+    step("both", function() fleet("bad1,c1", function() host.run { "true" } end, { max_failures = 1 }) end)]] }
+  local begun, ended = events(result, "host.start"), {}
+  tap.equal({ #begun, begun[1].host, begun[1].step, begun[2].host }, { 2, "bad1", "both", "c1" }, result.stderr)
+  for _, event in ipairs(events(result, "host.end")) do ended[event.host] = event end
+  tap.equal({ ended.c1.status, ended.c1.changed, ended.c1.step }, { "ok", 1, "both" })
+  tap.equal({ ended.bad1.status, ended.bad1.error.kind, ended.bad1.error.host }, { "failed", "unreachable", "bad1" })
+end)
+
 tap.test("two machines of one name are two", function()
   local spec = sshd:spec { known_hosts = write("known", "* " .. file.read(sshd.folder .. "/host_ed25519.pub")) }
   local chunk = ([[
