@@ -2,6 +2,7 @@
 #include "host_lock.h"
 
 #include "fiber.h"
+#include "journal.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -70,8 +71,9 @@ bool host_lock(struct host *host, const char *run, struct failure *failure)
     struct process_result result;
     struct host_command reach = {.argv = (const char *const[]){"true", NULL}, .timeout_ms = LOCK_TIMEOUT_MS};
     /* Who one is there is known after the first command, anew after a connection was lost. */
-    bool known = (host->pid && !host->locked) || host_check(host, &reach, NULL, failure);
+    bool lost = host->locked;
     host->locked = 0;
+    bool known = (host->pid && !lost) || host_check(host, &reach, NULL, failure);
     buffer_format(&folder, "%s/moonbook", host->state);
     long pid = host->pid;
     buffer_format(&process, "%ld", pid);
@@ -100,6 +102,13 @@ bool host_lock(struct host *host, const char *run, struct failure *failure)
     buffer_free(&process);
     buffer_free(&holder);
     return host->locked != 0;
+}
+
+bool host_lock_renew(struct host *host, struct failure *failure)
+{
+    if (!host->locked || host->locked == host->pid || !fiber_shields(host->runtime))
+        return true;
+    return host_lock(host, journal_run(host->runtime->journal), failure);
 }
 
 void host_unlock(struct host *host)

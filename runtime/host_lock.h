@@ -11,6 +11,10 @@
  * that has it, whose it is, since when, and what to do. */
 bool host_lock(struct host *host, const char *run, struct failure *failure);
 
+/* For a transport, between its connection and a command: the lock of a former connection ended with that, so a change that has
+ * begun under it takes it anew. "busy" where somebody else has it by now. */
+bool host_lock_renew(struct host *host, struct failure *failure);
+
 /* Gives it back before the run ends: a session that waits for its operator keeps nobody off. What cannot be done now
  * happens at the end of the process. */
 void host_unlock(struct host *host);

@@ -7,6 +7,7 @@
  * child holds: the shell there tells them (REMOTE_WAIT). */
 #include "remote_host.h"
 
+#include "host_lock.h"
 #include "process_stream.h"
 #include "remote_files.h"
 
@@ -481,7 +482,7 @@ static bool run_once(struct remote_host *remote, const struct host_command *comm
 {
     struct runtime *runtime = remote->host.runtime;
     *result = (struct process_result){.status = -1};
-    if (!connected(remote, failure))
+    if (!connected(remote, failure) || !host_lock_renew(&remote->host, failure))
         return false;
     enum wait_outcome outcome = door_enter(runtime, &remote->master->door, EXECS_MOST);
     if (outcome != WAIT_WOKEN)

@@ -1,6 +1,7 @@
 /* The transport "ssh": one connection a host by libssh2, made at the first use and again after it was lost. */
 #include "remote_host.h"
 
+#include "host_lock.h"
 #include "pump.h"
 #include "remote_files.h"
 #include "ssh_exec.h"
@@ -194,7 +195,7 @@ static bool ssh_run(struct host *host, const struct host_command *command, struc
         *result = (struct process_result){.status = -1};
         if (elsewhere)
             return host->operations->run(host, command, result, failure);
-        if (!session)
+        if (!session || !host_lock_renew(host, failure))
             return false;
         if (ssh_exec_run(session, host->name, command, sudo, result, failure))
             return true;

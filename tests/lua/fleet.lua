@@ -659,6 +659,36 @@ tap.test("a run that lost its connection has its lock again before it changes an
   end
 end)
 
+-- Run by the host as its look at a new file, in the middle of a change: stops the run, and when what the look said is on this
+-- side cuts the connection and has another one take the lock, before the run goes on and sees any of it.
+local cuts = write("cuts", [[
+  lock=$XDG_STATE_HOME/moonbook/lock run=$(cat "$1/run")
+  read -r login start <"$lock"
+  kill -STOP "$run"
+  (
+    while pgrep -r D,R,S -P "$run" -f ControlMaster=no; do sleep 0.02; done
+    kill -KILL "$login"
+    while pgrep -r D,R,S -P "$run"; do sleep 0.02; done
+    sleep 300 & other=$!
+    echo $other >"$1/other"
+    start=$(sed 's/.*) //' "/proc/$other/stat" | cut -d ' ' -f 20)
+    printf '%s %s\nrun 20200101-000000-0000 of another@desk since then\n' $other "$start" >"$lock"
+    kill -CONT "$run"
+  ) >/dev/null 2>&1 </dev/null &
+]])
+
+tap.test("a change whose connection was lost unseen does not go on where another run has the lock by now", function()
+  local path = folder .. "/guarded"
+  file.present { path, content = "as it was\n" }
+  local result = host.run { "sh", "-c", 'echo $$ >"$1/run"; shift; exec "$@"', "sh", folder, program, "--on", "c1",
+    "--transport", "openssh", "-e", ("file.present{%q, content = 'another\\n', validate = {'sh', %q, %q, '%%s'}}"):format(
+      path, cuts, folder), reads = true, ok = true, timeout = "60s",
+    env = { MOONBOOK_SSH_CONFIG = folder .. "/config", XDG_STATE_HOME = folder .. "/state" } }
+  host.run { "sh", "-c", 'kill "$(cat "$1/other")"', "sh", folder, reads = true }
+  tap.equal({ result.code, file.read(path) }, { 1, "as it was\n" }, result.stderr)
+  tap.match(result.stderr, "c1 is being changed by run 20200101%-000000%-0000 of another@desk since then")
+end)
+
 tap.test("a run that the holder began works under its lock", function()
   local result = moonbook { "-e", ("host.run{'true'} host.run{%q, '-e', 'host.run{\"true\"}'}"):format(program) }
   tap.equal(result.code, 0, result.stderr)
