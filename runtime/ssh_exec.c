@@ -154,8 +154,10 @@ static enum wait_outcome await_end(struct running *running)
             return WAIT_TIMEOUT;
         uint64_t until = running->drained ? running->drained : running->deadline;
         if (running->progress.began && !running->drained) {
-            if (now >= running->look_at)
+            if (now >= running->look_at) {
                 look_after(running);
+                continue; /* it may have ended meanwhile: nobody tells that again */
+            }
             if (until > running->look_at)
                 until = running->look_at;
         }

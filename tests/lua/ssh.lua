@@ -627,6 +627,24 @@ tap.test("sshd is killed in the middle of a command", function()
   tap.match(tap.raises("unreachable", h.run, { "true", reads = true }), "connection refused")
 end)
 
+tap.test("a command that ends while it is looked whether it still runs is over at once", function()
+  local look = folder .. "/look"
+  local slow = note(([[
+    case $SSH_ORIGINAL_COMMAND in *"kill -0 "*) touch %s; sleep 0.5 ;; esac
+    exec sh -c "$SSH_ORIGINAL_COMMAND"]]):format(look))
+  local looking <close> = sshds.start { folder = keys, "ForceCommand sh " .. slow }
+  local h = looking:host()
+  local took = {}
+  for i = 1, 3 do -- the best of three: the machine may be busy. The next look comes two seconds after the first.
+    host.run { "rm", "-f", look, reads = true }
+    local before = os.time()
+    h.run { "sh", "-c", "until [ -e $1 ]; do sleep 0.02; done", "sh", look, reads = true, timeout = "60s" }
+    took[i] = os.time() - before
+    if took[i] < 3 then return end
+  end
+  tap.ok(false, "seconds: " .. table.concat(took, ", "))
+end)
+
 tap.test("a command whose connection is lost says so, and the next one connects anew", function()
   local mortal <close> = sshds.start { folder = keys }
   local h = mortal:host()
