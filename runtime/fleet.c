@@ -9,6 +9,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
+
+#define FILES_OWN 256 /* open ones beside those of hosts */
+#define FILES_A_HOST                                                                                         \
+    6 /* a connection, or the ends of the ssh program's; forwards and what goes through them */
 
 bool fleet_parse_batch(const char *text, size_t count, size_t *batch)
 {
@@ -99,11 +104,24 @@ static void end_all(lua_State *L, const struct fleet *fleet, struct group *group
     failure_raise(L, &failure);
 }
 
+/* Connections stay until the run ends. Where the limit that programs begin with is too low for so many, it goes up as far as it
+ * may. */
+static void allow_files(size_t hosts)
+{
+    struct rlimit limit;
+    rlim_t wanted = FILES_OWN + FILES_A_HOST * (rlim_t)hosts;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= wanted)
+        return;
+    limit.rlim_cur = wanted < limit.rlim_max ? wanted : limit.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &limit);
+}
+
 size_t fleet_run(lua_State *L, const struct fleet *fleet)
 {
     struct runtime *runtime = runtime_of(L);
     if (!fiber_may_wait(runtime))
         failure_error(L, "usage", "fleet", "a wait inside __gc is refused");
+    allow_files(fleet->count);
     struct group *group = group_push(L, fleet->count);
     size_t forks = fleet->plan.forks ? fleet->plan.forks : FLEET_FORKS, batch = fleet->plan.batch;
     for (;;) {

@@ -277,6 +277,15 @@ tap.test("--forks bounds how many work at the same time", function()
   tap.ok(most > 3, "all of them at once")
 end)
 
+tap.test("more hosts than the limit of open files that the shell began with", function()
+  for transport, hosts in pairs { ssh = "c[1-40]", openssh = "c[1-15]" } do
+    local result = host.run { "sh", "-c", 'ulimit -Sn 40; exec "$@"', "sh", program, "--on", hosts, "--forks", "4", "--transport",
+      transport, "-e", "host.run{'true', reads=true}", reads = true, ok = true,
+      env = { MOONBOOK_SSH_CONFIG = folder .. "/config", XDG_STATE_HOME = folder .. "/state" } }
+    tap.equal(result.code, 0, transport .. ": " .. result.stderr)
+  end
+end)
+
 tap.test("--batch: the next begin when the last have ended", function()
   for _, batch in ipairs { "2", "34%" } do
     local result, most, waves = watch_schedule("--on", "c[1-6]", "--batch", batch)
