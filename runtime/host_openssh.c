@@ -192,6 +192,8 @@ static bool await_master(struct remote_host *remote, bool *full, struct failure 
     }
     if (got == 0)
         explain(remote, &said, full, failure);
+    else if (!there)
+        snprintf(failure->op, sizeof failure->op, "connect");
     buffer_free(&line);
     buffer_free(&said);
     return there;
