@@ -34,6 +34,9 @@ static int run_task(lua_State *L)
     struct buffer shown = {0};
     struct failure failure;
     unsigned columns, rows;
+    struct fiber_context *context = fiber_context(task->repl->runtime);
+    context->target = NULL; /* the step and the fleet that began it end before it does */
+    context->step = NULL;
     terminal_size(&columns, &rows);
     int status = lua_pcall(L, 0, LUA_MULTRET, 0);
     if (status != LUA_OK) {

@@ -553,6 +553,20 @@ tap.test("Tab offers the values that exist: nodes, paths in Vault, units, hosts;
   terminal(steps, { env = environment })
 end)
 
+tap.test("a task outlives the step and the fleet that began it, and is no part of them", function()
+  local state = folder .. "/outlives"
+  local answer = host.run { program, "repl", "--yes", reads = true, ok = true, timeout = "60s", env = { XDG_STATE_HOME = state },
+    stdin = [[
+step("first", function() fleet("local", function() task(function() sleep(0.3) host.run{"true"} over = true end) end) end)
+collectgarbage()
+wait { function() return over end, timeout = "30s" }
+]] }
+  tap.equal(answer.code, 0, answer.stderr)
+  local journal = file.read(file.glob(state .. "/moonbook/runs/*/journal.jsonl")[1])
+  local change = json.decode(journal:match '[^\n]*"event":"change"[^\n]*')
+  tap.equal({ change.target, change.step }, { "true" })
+end)
+
 tap.test("task runs on, its end is told without breaking the line that is typed", function()
   terminal { PROMPT, "task(function() sleep(0.3) return 'from behind' end)", PROMPT, { keys = "1 + " },
     { wait = "from behind.*1 \\+ " },
