@@ -218,12 +218,15 @@ static bool resolve_source(struct resolution *resolution, const char *term)
 {
     lua_State *L = resolution->L;
     const char *colon = strchr(term, ':');
-    if (!colon || strspn(colon + 1, "0123456789") == strlen(colon + 1))
+    if (!colon || (colon[1] && strspn(colon + 1, "0123456789") == strlen(colon + 1)))
         return false;
     for (const struct inventory_source *each = runtime_of(L)->inventory; each && each->name; each++)
         if (strlen(each->name) == (size_t)(colon - term) &&
             strncmp(each->name, term, strlen(each->name)) == 0) {
             int top = lua_gettop(L);
+            if (!colon[1])
+                failure_error(L, "usage", "hosts", "\"%s\": nothing is named; write %s:%s", term, each->name,
+                              each->what);
             luaL_checkstack(L, 16, "inventory");
             lua_pushcfunction(L, each->list);
             lua_pushstring(L, colon + 1);

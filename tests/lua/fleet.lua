@@ -102,6 +102,7 @@ tap.test("what is wrong is said, with status 64, before anything is touched", fu
     ["x\7@c1"] = "no name of a host",
     ["c1,-oProxyCommand=x"] = "no name of a host",
     ["c1;id"] = "no name of a host", ["c1:99999"] = "no port",
+    ["consul:"] = "write consul:SERVICE", ["nomad:"] = "write nomad:", ["c1:"] = "no port",
     ["nomad:clas=x"] = "did you mean class", ["nomad:x"] = "no FIELD=VALUE",
   } do
     for _, arguments in ipairs { { "hosts", terms }, { "-e", "host.run{'touch', '" .. folder .. "/touched'}", "--on", terms } } do
