@@ -121,7 +121,9 @@ void command_take_sudo_password(lua_State *L, const char *text)
         failure_advise(L, "usage", "--sudo-password",
                        "write prompt, pass:NAME, env:VAR, file:PATH, command:TEXT or - (standard input)",
                        "where the password is, is to be said, not the password itself");
-    if (source.place == SECRET_PROMPT || source.place == SECRET_INPUT)
+    if (source.place == SECRET_PROMPT)
+        source.name = "sudo password: ";
+    else if (source.place == SECRET_INPUT)
         source.name = "sudo password";
     if (!secret_source_push(L, &source, &failure))
         raise_usage(L, &failure);

@@ -467,7 +467,9 @@ bool remote_take_sudo(struct remote_host *remote, struct failure *failure)
         return true;
     lua_State *L = fiber_thread(runtime->current);
     secret_source_parse(runtime, remote->spec.sudo_source, &source);
-    if (source.place == SECRET_PROMPT || source.place == SECRET_INPUT)
+    if (source.place == SECRET_PROMPT)
+        source.name = "sudo password: ";
+    else if (source.place == SECRET_INPUT)
         source.name = "sudo password";
     if (!secret_source_push(L, &source, failure)) {
         if (strcmp(failure->kind, "cancelled") != 0)
