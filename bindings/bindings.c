@@ -13,12 +13,13 @@
 
 extern const struct binding_module apt_module, consul_module, duration_module, file_module, fleet_module,
     guard_module, hcl_module, host_module, http_module, json_module, nomad_module, secret_module, size_module,
-    step_module, systemd_module, vault_module, wait_module;
+    step_module, systemd_module, vault_module, wait_module, lock_module;
 
 static const struct binding_module *const modules[] = {
-    &guard_module,    &step_module,    &wait_module,   &fleet_module, &host_module,  &file_module,
-    &apt_module,      &systemd_module, &http_module,   &hcl_module,   &json_module,  &secret_module,
-    &duration_module, &size_module,    &consul_module, &nomad_module, &vault_module, NULL,
+    &guard_module,  &step_module,     &wait_module,    &lock_module,   &fleet_module, &host_module,
+    &file_module,   &apt_module,      &systemd_module, &http_module,   &hcl_module,   &json_module,
+    &secret_module, &duration_module, &size_module,    &consul_module, &nomad_module, &vault_module,
+    NULL,
 };
 
 static const struct product products[] = {

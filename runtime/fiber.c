@@ -584,15 +584,23 @@ static void leave_queue(struct fiber_lock *lock, struct fiber_waiter *waiter)
 
 enum wait_outcome fiber_lock(struct runtime *runtime, struct fiber_lock *lock)
 {
+    return fiber_lock_within(runtime, lock, FIBER_NO_TIMEOUT);
+}
+
+enum wait_outcome fiber_lock_within(struct runtime *runtime, struct fiber_lock *lock, uint64_t timeout_ms)
+{
     struct fiber_waiter waiter = {.fiber = runtime->current};
     enum wait_outcome outcome = WAIT_WOKEN;
+    uint64_t end = timeout_ms == FIBER_NO_TIMEOUT ? 0 : runtime_now(runtime) + timeout_ms;
     if (lock->last)
         lock->last->next = &waiter;
     else
         lock->first = &waiter;
     lock->last = &waiter;
-    while (outcome == WAIT_WOKEN && (lock->holder || lock->first != &waiter))
-        outcome = fiber_suspend(runtime, FIBER_NO_TIMEOUT);
+    while (outcome == WAIT_WOKEN && (lock->holder || lock->first != &waiter)) {
+        uint64_t now = end ? runtime_now(runtime) : 0;
+        outcome = fiber_suspend(runtime, !end ? FIBER_NO_TIMEOUT : now < end ? end - now : 0);
+    }
     leave_queue(lock, &waiter);
     if (outcome == WAIT_WOKEN)
         lock->holder = runtime->current;

@@ -116,6 +116,8 @@ bool fiber_offload(struct runtime *runtime, void (*work)(void *argument), void *
 
 /* Waits for the lock (struct fiber_lock of runtime.h). Anything but WAIT_WOKEN means that it was not taken. */
 enum wait_outcome fiber_lock(struct runtime *runtime, struct fiber_lock *lock);
+/* The same, for that long at most: WAIT_TIMEOUT after it. */
+enum wait_outcome fiber_lock_within(struct runtime *runtime, struct fiber_lock *lock, uint64_t timeout_ms);
 void fiber_unlock(struct fiber_lock *lock);
 
 /* Makes the loop come back as soon as a fiber is ready; called by runtime_new. */

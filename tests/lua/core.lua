@@ -68,6 +68,61 @@ tap.test("parallel keeps to its limit", function()
   tap.equal(most, 2)
 end)
 
+tap.test("a lock lets one fiber at a time past, in the order in which they asked", function()
+  local order, inside = {}, 0
+  parallel({ 1, 2, 3, 4, 5 }, function(n)
+    local _ <close> = lock "one at a time"
+    inside = inside + 1
+    tap.equal(inside, 1)
+    sleep(0.01)
+    order[#order + 1] = n
+    inside = inside - 1
+  end)
+  tap.equal(order, { 1, 2, 3, 4, 5 })
+  local _ <close> = lock "another" -- its name is another lock
+  local _ <close> = lock "one at a time"
+end)
+
+tap.test("a lock is given back by an error, and when its holder is cancelled while it waits", function()
+  tap.raises("boom", function()
+    local _ <close> = lock "given back"
+    error { kind = "boom", message = "in it" }
+  end)
+  tap.raises("boom", parallel, {
+    function()
+      local _ <close> = lock "given back"
+      sleep(60)
+    end,
+    function() local _ <close> = lock "given back" end,
+    function() sleep(0.05) error { kind = "boom", message = "outside" } end,
+  })
+  local _ <close> = lock("given back", { timeout = "1s" })
+end)
+
+tap.test("who waits for a lock too long, or for its own, is told; the next in turn gets it all the same", function()
+  local got
+  parallel {
+    function()
+      local _ <close> = lock "slow"
+      local err = tap.raises("usage", lock, "slow")
+      tap.match(err, "slow is locked by this very fiber")
+      wait { function() return got == "late" end, every = 0.01, what = "the second to give up" }
+    end,
+    function()
+      local err = tap.raises("timeout", function() local _ <close> = lock("slow", { timeout = 0.05 }) end)
+      tap.match(err, "lock: slow was not given back within 0.05 s")
+      got = "late"
+    end,
+    function()
+      local _ <close> = lock "slow"
+      tap.equal(got, "late")
+      got = "third"
+    end,
+  }
+  tap.equal(got, "third")
+  tap.match(tap.raises("usage", lock, "slow", { timeuot = 1 }), "timeout")
+end)
+
 tap.test("the first error of parallel cancels the others, whose <close> may wait", function()
   local closed = false
   tap.raises("boom", parallel, {
