@@ -27,10 +27,11 @@ end
 -- Starts a program in the background; its process id and the line that it prints when it is ready.
 function M.launch(...)
   local line = [["$@" >"$READY" 2>"$READY.err" </dev/null &
-    echo $!; i=0; while [ ! -s "$READY" ] && [ $i -lt 200 ]; do sleep 0.05; i=$((i+1)); done
+    echo $!
+    until [ "$(wc -l <"$READY")" -gt 0 ]; do kill -0 $! 2>/dev/null || break; sleep 0.02; done
     cat "$READY" "$READY.err"; rm "$READY" "$READY.err"]]
   local command = { "sh", "-c", line, "sh", ... }
-  command.reads, command.env = true, { READY = os.tmpname() }
+  command.reads, command.timeout, command.env = true, "2m", { READY = os.tmpname() }
   return host.run(command).stdout:match "^(%d+)\n(.*)"
 end
 

@@ -18,13 +18,19 @@ function methods:host(changes)
   return host(self:spec(changes))
 end
 
+-- Shell text that waits until the processes in $* are gone: a signal alone has ended nobody yet, and what still listens answers.
+-- One that nobody has waited for is a zombie.
+M.await_end = 'for p; do while grep -qs "^State:.[^Z]" "/proc/$p/status"; do sleep 0.01; done; done'
+
+-- The one that listens; those that serve connections go on.
 function methods:stop()
-  host.run { "kill", self.process, reads = true, ok = { 0, 1 } }
+  host.run { "sh", "-c", 'kill "$1" 2>/dev/null; ' .. M.await_end, "sh", self.process, reads = true, timeout = "60s" }
 end
 
 -- Also those that serve connections.
 function methods:kill()
-  host.run { "sh", "-c", "kill -KILL $(pgrep -P $1) $1", "sh", self.process, reads = true, ok = { 0, 1 } }
+  host.run { "sh", "-c", 'set -- $(pgrep -P "$1") "$1"; kill -KILL "$@" 2>/dev/null; ' .. M.await_end, "sh", self.process,
+    reads = true, timeout = "60s" }
 end
 
 function methods:log()

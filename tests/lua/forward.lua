@@ -75,7 +75,7 @@ for _, transport in ipairs { "ssh", "openssh" } do
     parallel {
       function()
         err = tap.raises("timeout", h.consul { addr = silent.address .. ":" .. silent.port }.status.read_leader,
-          { timeout = "4s", retries = 0 })
+          { timeout = "8s", retries = 0 })
         over = true
       end,
       function()
@@ -88,7 +88,7 @@ for _, transport in ipairs { "ssh", "openssh" } do
       end,
     }
     tap.equal(err.kind, "timeout")
-    tap.match(err, "within 4[.0]* s")
+    tap.match(err, "within 8[.0]* s")
     if transport == "ssh" then tap.match(err, "127.0.0.3, port " .. silent.port .. ", does not answer there") end
     tap.equal(h.consul.status.read_leader(), "127.0.0.1:8300")
   end)
@@ -123,19 +123,18 @@ with socketserver.ThreadingUnixStreamServer(sys.argv[1], Handler) as s:
   tap.test(transport .. ": the socket is nobody else's", function()
     local h = there()
     h.consul.status.read_leader()
-    local sockets = host.run { "sh", "-c", "ls -d ${XDG_RUNTIME_DIR:-/tmp}/moonbook-*/s /tmp/moonbook-*/s 2>/dev/null | sort -u",
-      reads = true, ok = true }.stdout
+    -- Of this program, by its descriptors: others have such sockets too.
+    local sockets = host.run { "sh", "-c", [[for fd in /proc/$PPID/fd/*; do readlink "$fd"; done 2>/dev/null |
+      sed -n 's/^socket:.\([0-9]*\).$/ \1 /p' | grep -F -f - /proc/net/unix | sed -n 's|.* \(/.*/moonbook-[^/]*/s\)$|\1|p']],
+      reads = true }.stdout
     local mine = 0
     for path in sockets:gmatch "[^\n]+" do
-      local folder = host.run { "stat", "-c", "%a", path:match "(.*)/", reads = true, ok = true }
-      if folder.code ~= 0 then goto another end -- another program's, which ended meanwhile: ours stay as long as we do
-      tap.equal(folder.stdout, "700\n")
+      tap.equal(host.run { "stat", "-c", "%a", path:match "(.*)/", reads = true }.stdout, "700\n")
       -- curl is another process: it is not answered, whoever runs it.
-      local code = host.run { "curl", "-s", "-m", "5", "--unix-socket", path, "http://x/v1/status/leader", reads = true,
+      local code = host.run { "curl", "-s", "-m", "60", "--unix-socket", path, "http://x/v1/status/leader", reads = true,
         ok = true }
-      tap.equal(code.stdout, "")
+      tap.equal({ code.stdout, code.code ~= 28 }, { "", true })
       mine = mine + 1
-      ::another::
     end
     tap.ok(mine > 0, "there is one")
   end)

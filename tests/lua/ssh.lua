@@ -173,7 +173,7 @@ tap.test("the passphrase is asked for once", function()
     spec = a spec.consul_addr = "another" assert(host(spec).run{"true", reads = true}) print("twice in")]]):format(
     json.encode(sshd:spec { identity = keys .. "/id_locked" }))
   local script = note(([[
-set timeout 30
+set timeout 60
 spawn %s -e {%s}
 expect {
   -re "Passphrase for the key" { send "wrong one\r" }
@@ -203,7 +203,7 @@ tap.test("a password is asked for where a person is, and shows nowhere", functio
     local chunk = ("print(host(json.decode %q).run{'id', '-un', reads = true}.stdout)"):format(
       json.encode(door:spec { user = "tester", identity = keys .. "/id_rsa_wrong", transport = "ssh" }))
     local script = note(([[
-set timeout 30
+set timeout 60
 spawn %s -e {%s}
 expect {
   -re {tester@127.0.0.1.*assword: } { send "wrong\r" }
@@ -230,7 +230,7 @@ tap.test("a host that wants a key and then a password", function()
   local door <close> = sshds.start { folder = keys, "PasswordAuthentication yes", "AuthenticationMethods publickey,password" }
   local spec = door:spec { user = "tester", transport = "ssh" }
   local script = note(([[
-set timeout 30
+set timeout 60
 spawn %s -e {print(host(json.decode %q).run{'id', '-un', reads = true}.stdout)}
 expect {
   -re {tester@127.0.0.1.*assword: } { send "open sesame\r" }
@@ -376,7 +376,7 @@ tap.test("openssh: a connection that ended while nothing was asked of it is made
     "while [ -d /proc/$p ] && ! grep -q '^State:.Z' /proc/$p/status; do :; done")
   works(h)
   shell("kill -KILL $(" .. master .. ")") -- seen
-  wait { function() return shell(master .. " || true") == "" end, timeout = "10s", every = "20ms", what = "it has ended" }
+  wait { function() return shell(master .. " || true") == "" end, timeout = "60s", every = "20ms", what = "it has ended" }
   works(h)
 end)
 
@@ -391,19 +391,20 @@ tap.test("an sshd of a test that is killed ends too", function()
     " >%s/left; kill -KILL $PPID")]]):format(keys, folder)
   host.run { os.getenv "MOONBOOK" or "build/moonbook", "-e", chunk, reads = true, ok = true }
   local process = file.read(folder .. "/left"):match "%d+"
-  wait { function() return not shell('ps -o stat= -p "$1" || true', process):find "^[^Z]" end, timeout = "15s", every = "100ms",
+  wait { function() return not shell('ps -o stat= -p "$1" || true', process):find "^[^Z]" end, timeout = "60s", every = "100ms",
     what = "it has ended" }
 end)
 
 tap.test("openssh: nothing of it is left when the program is killed", function()
   local own <close> = sshds.start { folder = keys }
-  local chunk = ([[local h = host(json.decode %q) h.run{"true", reads = true} os.execute("kill -KILL $PPID")]]):format(
-    json.encode(own:spec { transport = "openssh" }))
+  local chunk = ([[local h = host(json.decode %q) h.run{"true", reads = true}
+    os.execute("pgrep -af '^ssh -M .*-p %d' >%s/master; kill -KILL $PPID")]]):format(
+    json.encode(own:spec { transport = "openssh" }), own.port, folder)
   host.run { os.getenv "MOONBOOK" or "build/moonbook", "-e", chunk, reads = true, ok = true }
-  wait { function() return shell("pgrep -fc '[s]sh -M .*-p " .. own.port .. "' || true") == "0" end, timeout = "15s",
-    every = "100ms", what = "the master is gone" }
-  wait { function() return shell("find /tmp -maxdepth 1 -name 'moonbook-??????' -newer " .. own.folder .. "/log." .. own.port ..
-    " -empty") == "" end, timeout = "10s", every = "100ms", what = "its folder is gone" }
+  local master, place = file.read(folder .. "/master"):match "^(%d+) .*(/tmp/moonbook%-%w+)/"
+  wait { function() return not shell('ps -o stat= -p "$1" || true', master):find "^[^Z]" end, timeout = "60s", every = "100ms",
+    what = "the master is gone" }
+  wait { function() return file.stat(place) == nil end, timeout = "60s", every = "100ms", what = "its folder is gone" }
 end)
 
 -- [[ the way there ]]
@@ -440,7 +441,7 @@ tap.test("a host that is silent", function()
   local silent <close> = listener("    time.sleep(600)")
   local config = note("ConnectTimeout 1\n")
   local chunk = ("host(json.decode %q).run{'true', reads = true}"):format(json.encode(sshd:spec { port = silent.port }))
-  local result = host.run { os.getenv "MOONBOOK" or "build/moonbook", "-e", chunk, reads = true, ok = true, timeout = "20s",
+  local result = host.run { os.getenv "MOONBOOK" or "build/moonbook", "-e", chunk, reads = true, ok = true, timeout = "60s",
     env = { MOONBOOK_SSH_CONFIG = config } }
   tap.equal(result.code, 1)
   tap.match(result.stderr, "did not answer within 1 s")
@@ -458,19 +459,25 @@ tap.test("where one address of a name is silent the next one is tried", function
     local chunk = ("local s = json.decode %q s[1] = %q io.write(host(s).run{'echo', 'here', reads = true}.stdout)"):format(
       json.encode(sshd:spec { address = false, known_hosts = note(lines), transport = transport }), name)
     return host.run { "unshare", "--mount", "sh", "-c", 'mount --bind "$1" /etc/hosts; shift; exec "$@"', "sh", names,
-      os.getenv "MOONBOOK" or "build/moonbook", "-e", chunk, reads = true, ok = true, timeout = "30s",
-      env = { MOONBOOK_SSH_CONFIG = note "ConnectTimeout 2\n" } }
+      os.getenv "MOONBOOK" or "build/moonbook", "-e", chunk, reads = true, ok = true, timeout = "2m",
+      env = { MOONBOOK_SSH_CONFIG = note "ConnectTimeout 6\n" } }
   end
+  local jobs = {}
   for _, transport in ipairs { "ssh", "openssh" } do
     for _, name in ipairs { "first", "second" } do
-      local result = try(name, transport)
-      tap.equal({ result.code, result.stdout }, { 0, "here\n" }, transport .. " " .. name .. result.stderr)
+      jobs[#jobs + 1] = function()
+        local result = try(name, transport)
+        tap.equal({ result.code, result.stdout }, { 0, "here\n" }, transport .. " " .. name .. result.stderr)
+      end
     end
   end
-  local none = try("both", "ssh")
-  tap.equal(none.code, 1)
-  tap.match(none.stderr, silent.address .. ": no answer")
-  tap.match(none.stderr, "127.0.0.4: connection refused")
+  jobs[#jobs + 1] = function()
+    local none = try("both", "ssh")
+    tap.equal(none.code, 1)
+    tap.match(none.stderr, silent.address .. ": no answer")
+    tap.match(none.stderr, "127.0.0.4: connection refused")
+  end
+  parallel(jobs)
 end)
 
 tap.test("what is no SSH server, and one that has no place at first", function()
@@ -570,8 +577,8 @@ tap.test("the connection to a jump host that nothing goes through answers the se
   local jobs = {}
   for i, line in ipairs { "RekeyLimit default 1", "MaxSessions 10", "MaxSessions 0" } do
     jobs[i] = function()
-      -- The server gives up who does not answer for a second, or wants new keys all the time.
-      local first <close> = sshds.start { folder = keys, "ClientAliveInterval 1", "ClientAliveCountMax 1", line }
+      -- The server gives up who does not answer for four seconds, or wants new keys all the time.
+      local first <close> = sshds.start { folder = keys, "ClientAliveInterval 1", "ClientAliveCountMax 3", line }
       local second <close> = sshds.start { folder = keys }
       -- libssh2 1.10 forgets a copy of the host's key at each exchange of keys: no leak of ours.
       local result = among({ { "first", first.port }, { "second", second.port, "ProxyJump first" } },
@@ -609,7 +616,7 @@ tap.test("jump hosts that lead back to one of them are refused", function()
   for _, transport in ipairs { "ssh", "openssh" } do
     local config = note "Host a\n  ProxyJump b\nHost b\n  ProxyJump c\nHost c\n  ProxyJump b\n"
     local result = host.run { os.getenv "MOONBOOK" or "build/moonbook", "-e", "host 'a'.run{'true', reads = true}",
-      "--transport", transport, reads = true, ok = true, timeout = "10s", env = { MOONBOOK_SSH_CONFIG = config } }
+      "--transport", transport, reads = true, ok = true, timeout = "60s", env = { MOONBOOK_SSH_CONFIG = config } }
     tap.equal(result.code, 1)
     tap.match(result.stderr, "leads back to it: a %-> b %-> c %-> b")
     tap.match(result.stderr, "correct ProxyJump")
@@ -618,11 +625,17 @@ end)
 
 -- [[ in the middle ]]
 
+-- An sshd whose commands are looked for in that folder first. Of several SetEnv the first holds: the state folder is said again,
+-- the machine's own is not for tests.
+local function path_of(first)
+  return ("SetEnv PATH=%s:/usr/bin:/bin XDG_STATE_HOME=%s/state"):format(first, keys)
+end
+
 tap.test("sshd is killed in the middle of a command", function()
   local mortal <close> = sshds.start { folder = keys }
   local h = mortal:host()
-  local err = tap.raises("unreachable", h.run, { "sh", "-c", "kill -KILL $1 $(ps -o ppid= $$); sleep 3", "sh",
-    mortal.process, reads = true })
+  local err = tap.raises("unreachable", h.run, { "sh", "-c", "kill -KILL $1; " .. sshds.await_end ..
+    "; kill -KILL $(ps -o ppid= $$); sleep 3", "sh", mortal.process, reads = true })
   tap.match(err, "connection to 127.0.0.1 was lost: the host closed it")
   tap.match(tap.raises("unreachable", h.run, { "true", reads = true }), "connection refused")
 end)
@@ -655,19 +668,19 @@ tap.test("a command whose connection is lost says so, and the next one connects 
 end)
 
 tap.test("no half-written file when the connection is lost while it is written", function()
-  local mortal <close> = sshds.start { folder = keys }
-  local h = mortal:host()
+  local cutting = folder .. "/cutting"
+  local mortal <close> = sshds.start { folder = keys, path_of(cutting) }
   local path = folder .. "/whole"
-  h.file.present { path, content = "as it was" }
-  local text = ("x"):rep(32 << 20)
-  local watcher = shell([[
-    (while ! ls "$1"/.whole.moonbook-* 2>/dev/null | grep -q .; do sleep 0.005; done
-     kill -KILL $(pgrep -P "$2")) >/dev/null 2>&1 & echo $!]], folder, mortal.process)
-  tap.raises("unreachable", h.file.present, { path, content = text })
-  host.run { "sh", "-c", "while kill -0 $1 2>/dev/null; do sleep 0.05; done", "sh", watcher, reads = true }
-  tap.equal(file.read(path), "as it was")
-  wait { function() return shell('ls -A "$1" | grep -c "whole.moonbook" || true', folder) == "0" end, timeout = "10s",
+  file.present { path, content = "as it was" }
+  -- The host's cat, which writes the file: after the first megabyte the connection is gone.
+  host.run { "sh", "-c", 'mkdir "$1"; cat >"$1/cat"; chmod 755 "$1/cat"', "sh", cutting, reads = true, stdin = ([[#!/bin/sh
+/usr/bin/head -c 1000000; touch %s/began; kill -KILL $(pgrep -P %s); exec /bin/cat
+]]):format(cutting, mortal.process) }
+  tap.raises("unreachable", mortal:host().file.present, { path, content = ("x"):rep(32 << 20) })
+  tap.ok(file.exists(cutting .. "/began"), "it was lost in the middle")
+  wait { function() return shell('ls -A "$1" | grep -c "whole.moonbook" || true', folder) == "0" end, timeout = "60s",
     every = "50ms", what = "nothing is left of it" }
+  tap.equal(file.read(path), "as it was")
 end)
 
 tap.test("a host that stops answering is noticed", function()
@@ -676,32 +689,26 @@ tap.test("a host that stops answering is noticed", function()
   local chunk = ([[local h = host(json.decode %q) h.run{"true", reads = true}
     os.execute("kill -STOP $(pgrep -P %s)")
     print(pcall(h.run, {"sleep", "1000", reads = true}))]]):format(json.encode(mortal:spec()), mortal.process)
-  local result = host.run { os.getenv "MOONBOOK" or "build/moonbook", "-e", chunk, reads = true, ok = true, timeout = "30s",
+  local result = host.run { os.getenv "MOONBOOK" or "build/moonbook", "-e", chunk, reads = true, ok = true, timeout = "2m",
     env = { MOONBOOK_SSH_CONFIG = config } }
   mortal:kill()
   tap.match(result.stdout, "lost: it did not answer for")
 end)
 
 tap.test("what is cut short here ends there", function()
-  for _, transport in ipairs { "ssh", "openssh" } do
+  parallel({ "ssh", "openssh" }, function(transport)
     local mark = folder .. "/cut-" .. transport
     local chunk = ([[host(json.decode %q).run{"sh", "-c", "echo $$ >%s; exec sleep 600", reads = true}]]):format(
       json.encode(sshd:spec { transport = transport }), mark)
-    local result = host.run { os.getenv "MOONBOOK" or "build/moonbook", "-e", chunk, "--timeout", "3s", reads = true, ok = true,
-      timeout = "30s" }
+    local result = host.run { os.getenv "MOONBOOK" or "build/moonbook", "-e", chunk, "--timeout", "8s", reads = true, ok = true,
+      timeout = "60s" }
     tap.equal(result.code, 1)
-    tap.match(result.stderr, "did not end within 3 s")
+    tap.match(result.stderr, "did not end within 8 s")
     local process = file.read(mark):match "%d+"
-    wait { function() return host.run { "kill", "-0", process, reads = true, ok = { 0, 1 } }.code == 1 end, timeout = "10s",
+    wait { function() return host.run { "kill", "-0", process, reads = true, ok = { 0, 1 } }.code == 1 end, timeout = "60s",
       every = "50ms", what = "the command has ended" }
-  end
+  end)
 end)
-
--- An sshd whose commands are looked for in that folder first. Of several SetEnv the first holds: the state folder is said again,
--- the machine's own is not for tests.
-local function path_of(first)
-  return ("SetEnv PATH=%s:/usr/bin:/bin XDG_STATE_HOME=%s/state"):format(first, keys)
-end
 
 -- What systemd.follow reads there, without systemd: a journal of three lines that then goes on in silence.
 local bin = folder .. "/bin"
@@ -725,7 +732,7 @@ tap.test("a stream gives its lines as they come; with the loop its command ends"
     tap.ok(lines[2] == ("2"):rep(1000000), transport .. ": a long line comes whole")
     tap.equal({ lines[1], lines[3] }, { "1", "3" }, transport)
     local process = file.read(folder .. "/journal"):match "%d+"
-    wait { function() return host.run { "kill", "-0", process, reads = true, ok = { 0, 1 } }.code == 1 end, timeout = "10s",
+    wait { function() return host.run { "kill", "-0", process, reads = true, ok = { 0, 1 } }.code == 1 end, timeout = "60s",
       every = "50ms", what = "the command has ended" }
   end
   host.run { "rm", bin .. "/journalctl", reads = true }
