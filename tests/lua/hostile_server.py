@@ -355,7 +355,7 @@ def storm_case(name, *headers, status="429 Too Many Requests"):
 
 storm_case("429")
 storm_case("429-now", "Retry-After: 0")
-storm_case("429-soon", "Retry-After: 1")
+storm_case("429-soon", "Retry-After: 10")
 storm_case("429-huge", "Retry-After: 1000000000")
 storm_case("429-beyond", "Retry-After: " + "9" * 30)
 storm_case("429-negative", "Retry-After: -5")
@@ -601,7 +601,8 @@ def main():
     listen("tls_silent", guarded(hold))
     listen("tls_cut", guarded(lambda peer: (peer.recv(65536), peer.sendall(b"\x16\x03\x03\x00\x7a\x02"))))
     listen("tls_garbage", guarded(lambda peer: (peer.recv(65536), peer.sendall(b"\x99" * 4096))))
-    listen("self_once", first_only(tls(folder, "self")))
+    for name in ("self_once", "self_once2", "self_once3"):
+        listen(name, first_only(tls(folder, "self")))
     listen("elsewhere_tls", guarded(write_down, tls(folder, "good")))
     for name in ("good", "named", "expired", "early", "self", "stranger"):
         listen(name, guarded(serve, tls(folder, name)))
