@@ -9,7 +9,7 @@ local sshd <close> = sshds.start()
 local vault_server <close> = vaults.start()
 local folder = host.run { "mktemp", "-d", reads = true }.stdout:gsub("%s+$", "")
 local program = os.getenv "MOONBOOK"
-local CANARY = "canary-7719-sings"
+local CANARY = "canary-" .. folder:match "%w+$" .. "-sings" -- nobody else's, who may be seen in the same list of processes
 
 local function sh(script, ...)
   return (host.run { reads = true, timeout = "2m", "sh", "-euc", script, "sh", folder, ... }.stdout:gsub("\n$", ""))

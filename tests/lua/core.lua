@@ -12,7 +12,7 @@ local function chunk(text, ...)
     return answer
   end
   table.move({ "-e", text }, 1, 2, #command + 1, command)
-  command.reads, command.ok, command.timeout = true, true, "30s"
+  command.reads, command.ok, command.timeout = true, true, "50s"
   return plain(host.run(command))
 end
 
@@ -416,8 +416,11 @@ tap.test("an interrupt ends a wait and a computation with 130", function()
     "coroutine.wrap(function() while true do end end)()", "parallel { function() while true do end end }",
     "pcall(io.open, '/tmp', 'wq') sleep(60)" }
   for _, text in ipairs(texts) do
-    local answer = host.run { "sh", "-c", [["$0" -e "$1" & p=$!; sleep 0.3; kill -INT $p; wait $p]], program, text,
-      reads = true, ok = true, timeout = "20s" }
+    local begun = os.tmpname()
+    local answer = host.run { "sh", "-c", [["$0" -e "$1" & p=$!; until [ -s "$2" ]; do sleep 0.02; done; kill -INT $p; wait $p]],
+      program, ("host.run { 'sh', '-c', 'echo >%s', reads = true } "):format(begun) .. text, begun, reads = true, ok = true,
+      timeout = "50s" }
+    file.absent { begun }
     tap.equal(answer.code, 130, text)
   end
 end)
@@ -465,13 +468,13 @@ tap.test("a finalizer at the program's end is refused what waits, and does no ha
 end)
 
 tap.test("a timeout ends also those of the group who ignore SIGTERM", function()
-  local word = "moonbook-core-" .. tostring(os.time())
+  local word = "moonbook-core" .. os.tmpname():gsub("%W", "-")
   tap.raises("timeout", host.run, { "bash", "-c", "(trap '' TERM; exec -a \"$0\" sleep 47) & wait", word,
     timeout = "300ms", reads = true })
   -- the brackets keep pgrep's own command line apart; what was killed goes as soon as the machine comes to it
   wait { function()
     return host.run { "pgrep", "-f", "^[m]" .. word:sub(2), reads = true, ok = { 0, 1 } }.stdout == ""
-  end, every = "20ms", timeout = "10s", what = "the end of the group" }
+  end, every = "20ms", timeout = "30s", what = "the end of the group" }
 end)
 
 tap.test("what would steer the terminal is shown as ?", function()

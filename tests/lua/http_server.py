@@ -31,7 +31,8 @@ class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True  # or each answer waits 40 ms for the acknowledgement of its headers
     seen = []
-    connections = set()
+    connections = []
+    kept = asked = False  # of this connection: was something asked before
     busy = collections.Counter()
     sent = collections.Counter()
     store = {}
@@ -57,8 +58,9 @@ class Handler(BaseHTTPRequestHandler):
         self.query = dict(urllib.parse.parse_qsl(url.query, keep_blank_values=True))
         length = int(self.headers.get("Content-Length") or 0)
         self.body = self.rfile.read(length).decode("utf-8", "surrogateescape")
-        self.kept = self.client_address in self.connections
-        self.connections.add(self.client_address)
+        self.kept, self.asked = self.asked, True
+        if not self.kept:
+            self.connections.append(self.client_address)
         if url.path != "/seen":
             self.seen.append({"method": self.command, "path": self.path, "body": self.body,
                               "headers": {k.lower(): v for k, v in self.headers.items()}})
@@ -322,7 +324,7 @@ class Handler(BaseHTTPRequestHandler):
         elif rest == "agent/monitor" and level == "silent":
             self.begin("text/plain")
             self.wfile.write(b"one\n")
-            time.sleep(5)
+            time.sleep(60)
         elif rest == "agent/monitor" and level == "broken":
             self.send_response(200)
             self.send_header("Content-Length", "1000")
