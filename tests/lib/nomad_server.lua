@@ -47,9 +47,7 @@ consul {
 local START = [[
   program=$(command -v nomad || true)
   [ -n "$program" ] && [ "$(head -c 4 "$program" | tail -c 3)" = ELF ] || program=
-  set -- $(python3 -c 'import socket
-held = [socket.create_server(("127.0.0.1", 0)) for _ in range(3)]
-print(*(one.getsockname()[1] for one in held))')
+  set -- $(python3 tests/standin/ports.py 3)
   sed "s|@FOLDER@|$FOLDER|; s/@HTTP@/$1/; s/@RPC@/$2/; s/@SERF@/$3/" >"$FOLDER/nomad.hcl"
   port=$1
   if [ -n "$program" ]; then set -- "$program"; else set -- python3 tests/standin/nomad; fi
@@ -88,7 +86,7 @@ function methods:stop_jobs()
       if allocation.ClientStatus == "running" or allocation.ClientStatus == "pending" then return false end
     end
     return true
-  end, timeout = "20s", what = "the tasks end" }
+  end, timeout = "60s", what = "the tasks end" }
 end
 
 function methods:stop()
@@ -104,7 +102,7 @@ function M.start(options)
   local folder = os.tmpname()
   local config = CONFIG .. (options.acls and "acl {\n  enabled = true\n}\n" or "")
   local answer = host.run { "sh", "-euc", "rm \"$FOLDER\"; mkdir -m 700 \"$FOLDER\"\n" .. START, stdin = config,
-    env = { FOLDER = folder, NOMAD_STANDIN_VERSION = options.version or "1.1.2" }, reads = true, timeout = "60s" }
+    env = { FOLDER = folder, NOMAD_STANDIN_VERSION = options.version or "1.1.2" }, reads = true, timeout = "2m" }
   local process, port, program = answer.stdout:match "(%d+) (%d+) ([^\n]+)"
   local self = setmetatable({ process = process, port = port, url = "http://127.0.0.1:" .. port, token = "", folder = folder,
     real = program ~= "stand-in" }, { __index = methods, __close = methods.stop })
@@ -113,7 +111,7 @@ function M.start(options)
     self.node = wait { function()
       local node = self:client().nodes.list_nodes()[1]
       return node and node.Status == "ready" and node.ID
-    end, every = "100ms", timeout = "30s", what = "the client is ready" }
+    end, every = "100ms", timeout = "2m", what = "the client is ready" }
   end)
   if not done then
     self:stop()

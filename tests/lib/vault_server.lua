@@ -8,7 +8,7 @@ local M = {}
 local START = [[
   program=$(command -v vault || true)
   [ -n "$program" ] && [ "$(head -c 4 "$program" | tail -c 3)" = ELF ] || program=
-  port=$(python3 -c 'import socket; s = socket.create_server(("127.0.0.1", 0)); print(s.getsockname()[1])')
+  port=$(python3 tests/standin/ports.py 1)
   export HOME=$FOLDER
   if [ -n "$program" ]; then set -- "$program"; else set -- python3 tests/standin/vault; fi
   "$@" server -dev "-dev-root-token-id=$TOKEN" "-dev-listen-address=127.0.0.1:$port" >"$FOLDER/log" 2>&1 </dev/null &
@@ -36,7 +36,7 @@ end
 function M.start()
   local folder, token = os.tmpname(), "root-of-this-test"
   local answer = host.run { "sh", "-euc", "rm \"$FOLDER\"; mkdir -m 700 \"$FOLDER\"\n" .. START,
-    env = { FOLDER = folder, TOKEN = token }, reads = true, timeout = "60s" }
+    env = { FOLDER = folder, TOKEN = token }, reads = true, timeout = "2m" }
   local process, port, program, key = answer.stdout:match "(%d+) (%d+) ([^\n]+)\n([^\n]*)"
   return setmetatable({ process = process, port = port, url = "http://127.0.0.1:" .. port, token = token, key = key,
     folder = folder, real = program ~= "stand-in" }, { __index = methods, __close = methods.stop })

@@ -9,7 +9,8 @@ import subprocess
 import sys
 import threading
 
-from tap import ask, free_ports
+from ports import free_ports
+from tap import ask
 
 HERE = os.path.dirname(os.path.realpath(__file__))
 STANDIN = [sys.executable, os.path.join(HERE, "nomad")]
@@ -108,7 +109,7 @@ class Agent:
     def end(self, number=signal.SIGKILL):
         if self.process.poll() is None:
             self.process.send_signal(number)
-        return self.process.wait(20)
+        return self.process.wait(60)
 
     def leave(self):
         """Ends it, and what a real agent leaves behind: the file systems that it made for its tasks' secrets."""

@@ -65,7 +65,7 @@ def check_replay(nomad, folder, consul, name, acls):
     try:
         report(until(agent.leader, 60) and (acls or until(lambda: agent.node("lab"), 60)), f"{name}: the server leads",
                agent.said())
-        replay = Replay(agent.ports[0], 20 if nomad.real else 5, ("/v1/jobs/parse",))
+        replay = Replay(agent.ports[0], 20, ("/v1/jobs/parse",))
         for row in read_rows(RECORDINGS, name):
             found = replay.compare(row)
             report(not found, f"{row['method']} {row['path']} answers {row['status']} as recorded", "\n".join(found))
@@ -200,7 +200,7 @@ def check_consul(consul):
 def check_refusal(nomad, folder, consul, name, text, expected):
     agent = Agent(nomad.command, folder, name, consul, text)
     try:
-        code = agent.process.wait(20)
+        code = agent.process.wait(60)
     except subprocess.TimeoutExpired:
         code = None
     report(code == 1 and (nomad.real or expected in agent.said()), f"{name} is refused with 1 and says why", agent.said())
@@ -231,7 +231,7 @@ def check_client(nomad, folder, consul, server):
         again = until(lambda: (server.get("/v1/agent/health"), client.node("c1"))[1])
         report(again and node and again["ID"] == node["ID"], "started again it is the same node", again)
         client.end()
-        report(until(lambda: server.node("c1", "down"), 40), "killed, it is down when its heartbeats stop")
+        report(until(lambda: server.node("c1", "down"), 120), "killed, it is down when its heartbeats stop")
     finally:
         client.end()
 

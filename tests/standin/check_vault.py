@@ -10,7 +10,8 @@ import subprocess
 import sys
 import tempfile
 
-from tap import ask, free_ports, report, until
+from ports import free_ports
+from tap import ask, report, until
 
 HERE = os.path.dirname(os.path.realpath(__file__))
 RECORDINGS = os.path.join(os.path.dirname(HERE), "recordings")
@@ -49,7 +50,7 @@ class Server:
     def end(self):
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
-        code = self.process.wait(20)
+        code = self.process.wait(60)
         self.log.close()
         return code
 

@@ -1,7 +1,6 @@
-"""Purpose: what the checks of all stand-ins share: results as TAP, waiting, free ports, requests."""
+"""Purpose: what the checks of all stand-ins share: results as TAP, waiting, requests."""
 
 import json
-import socket
 import time
 import urllib.error
 import urllib.request
@@ -23,7 +22,7 @@ def finish():
     return 0 if results and all(results) else 1
 
 
-def until(what, seconds=20):
+def until(what, seconds=60):
     """Until WHAT gives something true; None when it never does."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
@@ -37,19 +36,11 @@ def until(what, seconds=20):
     return None
 
 
-def free_ports(count):
-    held = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [one.getsockname()[1] for one in held]
-    for one in held:
-        one.close()
-    return ports
-
-
 def ask(port, method, path, body=None, headers=None):
     data = None if body is None else (body if isinstance(body, str) else json.dumps(body)).encode()
     request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", data=data, method=method, headers=headers or {})
     try:
-        with DIRECT.open(request, timeout=30) as answer:
+        with DIRECT.open(request, timeout=60) as answer:
             return answer.status, answer.headers, answer.read().decode()
     except urllib.error.HTTPError as error:
         return error.code, error.headers, error.read().decode()
