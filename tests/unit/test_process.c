@@ -129,7 +129,7 @@ static void a_timeout_ends_the_whole_group(void **state)
     snprintf(path, sizeof path, "%s/pid", folder);
     snprintf(line, sizeof line,
              "trap '' TERM; sh -c 'trap \"\" TERM; echo $$ > %s; sleep 60; sleep 60' & wait; sleep 60", path);
-    struct expectation e = {.options = {.argv = SHELL(line), .timeout_ms = 300}};
+    struct expectation e = {.options = {.argv = SHELL(line), .timeout_ms = 2000}};
     run(&e);
     assert_false(e.done);
     assert_string_equal(e.failure.kind, "timeout");
@@ -142,7 +142,7 @@ static void a_timeout_ends_the_whole_group(void **state)
     /* Killed: it is gone as soon as the machine comes to it; its zombie may wait for init. */
     char status[64], letter = 0;
     snprintf(status, sizeof status, "/proc/%d/stat", process);
-    for (int tries = 0; tries < 500 && letter != 'Z' && (file = fopen(status, "r")); tries++) {
+    for (int tries = 0; tries < 6000 && letter != 'Z' && (file = fopen(status, "r")); tries++) {
         if (fscanf(file, "%*d %*s %c", &letter) != 1)
             letter = 'Z'; /* it went while it was read */
         fclose(file);
@@ -156,14 +156,14 @@ static void a_timeout_ends_the_whole_group(void **state)
 static void a_background_child_does_not_hold_the_run(void **state)
 {
     (void)state;
-    struct expectation e = {.options.argv = SHELL("sleep 15 & echo started")};
+    struct expectation e = {.options.argv = SHELL("sleep 120 & echo $!")};
     struct timespec before, after;
     clock_gettime(CLOCK_MONOTONIC, &before);
     run(&e);
     clock_gettime(CLOCK_MONOTONIC, &after);
     assert_true(e.done);
-    assert_string_equal(buffer_text(&e.result.output), "started\n");
-    assert_true(after.tv_sec - before.tv_sec < 10);
+    assert_true(after.tv_sec - before.tv_sec < 60);
+    assert_int_equal(kill((pid_t)atoi(buffer_text(&e.result.output)), SIGTERM), 0);
     process_result_free(&e.result);
 }
 
