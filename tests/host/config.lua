@@ -184,7 +184,7 @@ tap.test("killed between the write and the restart, the next run owes just the r
   tap.equal({ result.signal, result.fired and result.fired.target }, { 9, CONSUL }, killed.said)
   tap.match(bare:read(CONSUL), "# another line\n")
   tap.equal(bare:sh "systemctl show -p InvocationID consul", unit, "it was not restarted")
-  wait { function() return bare:sh "pgrep -c sshd || true" == "1" end, timeout = "20s", what = "the killed run's login to end" }
+  wait { function() return bare:sh "pgrep -c sshd || true" == "1" end, timeout = "90s", what = "the killed run's login to end" }
   tap.equal(lab.changes(join().events), { "systemd.running consul.service" })
   tap.ok(bare:sh "systemctl show -p InvocationID consul" ~= unit)
   tap.equal(lab.changes(join().events), {})

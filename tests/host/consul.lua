@@ -17,7 +17,7 @@ end
 
 -- Waits for what the agent tells the catalog in its own time.
 local function soon(what, fn)
-  return wait { function() return (fn()) end, every = "50ms", timeout = "20s", what = what }
+  return wait { function() return (fn()) end, every = "50ms", timeout = "90s", what = what }
 end
 
 -- A file of the operator's, gone at the end.

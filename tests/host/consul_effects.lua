@@ -82,7 +82,7 @@ local function make_others()
   wait { function()
     return #c.catalog.list_service_nodes "mb-ingress" > 0 and #c.event.list_events() > 0 and
       c.coordinate.read_coordinates "srv1" ~= nil
-  end, every = "50ms", timeout = "20s", what = "the catalog to have it all" }
+  end, every = "50ms", timeout = "90s", what = "the catalog to have it all" }
 end
 
 -- ---- the rows ----

@@ -140,7 +140,7 @@ tap.test("a server whose certificate has expired", function()
   local text = wait { function()
     local answer = said()
     return not answer:find "^read%-only" and answer
-  end, every = "100ms", timeout = "20s", what = "the server to show the other certificate" }
+  end, every = "100ms", timeout = "90s", what = "the server to show the other certificate" }
   tap.match(text, "the certificate of " .. ADDRESS:gsub("%.", "%%.") .. " .*expired")
   tap.match(text, "CN = server.dc1.consul, .*issued by CN = Moonbook test authority, .*until ")
   tap.ok(not text:find "name the authority", text)

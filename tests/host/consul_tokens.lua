@@ -169,7 +169,7 @@ local CHANGES = [[
 tap.test("under --check the server stays as it is, and each change is predicted", function()
   cluster.alone()
   c.agent.register_service { Name = "mb-kept" }
-  wait { function() return c.catalog.list_service_nodes "mb-kept"[1] end, every = "50ms", timeout = "20s", what = "the catalog" }
+  wait { function() return c.catalog.list_service_nodes "mb-kept"[1] end, every = "50ms", timeout = "90s", what = "the catalog" }
   local before = cluster.state()
   local run = cluster.moonbook { "--check", "--json", "-e", CHANGES, token = "management" }
   tap.equal(run.code, 0, run.said)

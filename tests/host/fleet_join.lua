@@ -177,7 +177,7 @@ local function accept(hosts, set)
 end
 
 tap.test("accept-agent: both are fit for work, and nothing is changed to see it", function()
-  wait { function() return accept("c1,c2").code == 0 end, timeout = "40s", every = "1s", what = "both to be accepted" }
+  wait { function() return accept("c1,c2").code == 0 end, timeout = "120s", every = "1s", what = "both to be accepted" }
   local run = accept "c1,c2"
   tap.equal(by_host(run.events), { c1 = {}, c2 = {} })
   tap.match(run.text, "address in Consul +ok +" .. c1.address:gsub("%.", "%%."))

@@ -138,7 +138,7 @@ tap.test("dnsmasq forwards .consul to Consul, which knows the host", function()
   tap.match(c1:sh "getent ahostsv4 c1.node.consul", "^" .. c1.address .. " ")
   -- Consul names a service once its first check has passed: ten seconds with a real Nomad
   tap.ok(wait { function() return c1:sh("getent ahostsv4 nomad-client.service.consul"):find "^10%.213%.77%." end,
-    timeout = "40s", every = "500ms", what = "nomad-client.service.consul" })
+    timeout = "120s", every = "500ms", what = "nomad-client.service.consul" })
 end)
 
 tap.test("all three run and will after a boot", function()

@@ -41,7 +41,7 @@ end
 -- What must hold after each end. `seen` collects the contents that each file had; `whom` was ended.
 local function still_sane(h, seen, whom)
   if whom == "tree" then -- an apt that an earlier run left alone may still be at work
-    wait { function() return h:sh(POLICY) == "0" end, timeout = "20s", every = "100ms", what = "policy-rc.d allows services" }
+    wait { function() return h:sh(POLICY) == "0" end, timeout = "90s", every = "100ms", what = "policy-rc.d allows services" }
   end
   local sums = h:sh("sha256sum " .. table.concat(FILES, " ") .. " 2>/dev/null")
   for sum, path in sums:gmatch "(%x+)  (%S+)" do
@@ -202,7 +202,7 @@ tap.test("SIGINT and SIGTERM: the change under way is finished, nothing more is 
     tap.equal(h:sh "dpkg-query -Wf '${db:Status-Abbrev}' consul; dpkg --audit", "ii ")
     -- While it only watches: at once.
     result = interrupted(h, { event = "change", kind = "systemd.running", target = "consul", delay = 0.3, signal = signal })
-    tap.ok(result.seconds < 1, "it ends at once, not after " .. result.seconds .. " s")
+    tap.ok(result.seconds < 2.5, "it ends at once, not after " .. result.seconds .. " s")
     finishes(h, {})
   end)
 end)
@@ -212,7 +212,7 @@ tap.test("SIGINT twice: the change under way is cut short; the next run goes on"
     fresh(h)
     local result, change = interrupted(h, { event = "change.start", kind = "apt.installed", delay = 0.15 * i, signal = "INT",
       again = 0.05 })
-    tap.ok(result.seconds < 5, "it ends soon, not after " .. result.seconds .. " s")
+    tap.ok(result.seconds < 30, "it ends soon, not after " .. result.seconds .. " s")
     print("# " .. h.name .. ": " .. change.target .. " " .. change.status)
     finishes(h, {})
   end)

@@ -19,7 +19,7 @@ local function masters(set, options)
 end
 
 local function all_well()
-  wait { function() return masters({ services = "consul" }).code == 0 end, timeout = "60s", every = "500ms",
+  wait { function() return masters({ services = "consul" }).code == 0 end, timeout = "120s", every = "500ms",
     what = "all three to be well" }
 end
 
@@ -54,7 +54,7 @@ tap.test("the one with a problem comes last, with why; who does not answer holds
       if leader == "" or leader == lab.at("srv2").address then return false end
     end
     return true
-  end, timeout = "60s", every = "200ms", what = "another leader" }
+  end, timeout = "120s", every = "200ms", what = "another leader" }
   local run = masters { services = "consul", servers = "10.213.77.250,srv2,srv1,srv3" }
   lab.at("srv2"):sh "systemctl start consul"
   tap.equal(run.code, 1)
@@ -65,7 +65,7 @@ end)
 
 tap.test("two servers of three that are away: no leader", function()
   for _, name in ipairs { "srv2", "srv3" } do lab.at(name):sh "systemctl kill -s KILL consul; systemctl stop consul" end
-  wait { function() return lab.consul.status.read_leader { retries = 0 } == "" end, timeout = "60s", every = "200ms",
+  wait { function() return lab.consul.status.read_leader { retries = 0 } == "" end, timeout = "120s", every = "200ms",
     what = "the leader to be lost" }
   local run = masters { services = "consul", servers = "srv1,srv2,srv3" }
   tap.equal(run.code, 1)
@@ -86,7 +86,7 @@ local function be_vault(name, sealed)
   server:sh "systemctl daemon-reload; systemctl restart vault"
   if sealed == nil then return end
   wait { function() return http.get("http://" .. server.address .. ":8200/v1/sys/seal-status").status == 200 end,
-    timeout = "20s", every = "100ms", what = "the Vault of " .. name }
+    timeout = "90s", every = "100ms", what = "the Vault of " .. name }
 end
 
 be_vault("srv1", false)

@@ -294,8 +294,8 @@ tap.test("apt's locks: it waits and says for whom, goes on when they are free, a
       "never delete", lines = 3 })
     tap.match(result.stderr, "waiting for python3 %(pid " .. pid)
     h:sh("kill " .. pid)
-    pid = hold(path, 1.5)
-    result = h:moonbook { "-e", (chunk:gsub("%%s", "30s"):gsub("'1s'", "'30s'")) }
+    pid = hold(path, 5)
+    result = h:moonbook { "-e", (chunk:gsub("%%s", "90s"):gsub("'1s'", "'90s'")) }
     tap.equal(result.code, 0, result.stderr)
     tap.match(result.stderr, "waiting for python3 %(pid " .. pid)
     h:sh "apt-get -q -y remove moonbook-test-dies; rm -f /etc/apt/sources.list.d/hashicorp.sources"
@@ -354,7 +354,12 @@ tap.test("--timeout: the change under way is finished, the error says what to do
   h:sh "rm -rf /build"
   local result = h:join { flags = { "--timeout", "1s" } } -- it watches dnsmasq for two
   is_error(result, { 1, "%-%-timeout", "1 s", "what to do: " })
-  tap.match(result.stderr, "changed file.line /etc/dnsmasq.conf")
+  -- One that lasts beyond the time, begun well within it.
+  result = h:moonbook { "--timeout", "6s", "-e", [[step("long", function() host.sh "sleep 9; touch /srv/finished" end)
+    step("next", function() host.sh "touch /srv/begun" end)]] }
+  is_error(result, { 1, "%-%-timeout", "6 s", "what to do: " })
+  tap.match(result.stderr, "changed host.sh ")
+  tap.equal(h:sh "cd /srv; ls -d finished begun 2>/dev/null; rm -f finished begun", "finished")
 end)
 
 tap.test("Consul does not answer, or does not show the host: the proof says what it last saw", function()

@@ -83,12 +83,12 @@ told() { consul_api "catalog/node/$1" | grep -q '"lan":'; }
 grant() {
   local name server
   # A leader answers consistent reads once it has taken up all its work.
-  wait_until 30 "the management token to work" consul_api 'acl/token/self?consistent' || return
+  wait_until 120 "the management token to work" consul_api 'acl/token/self?consistent' || return
   for name in agent nomad read-only; do grant_one "$name" || return; done
   while read -r server; do
     printf '{"Token": "%s"}' "$(cat "$TOKENS/agent")" |
       CONSUL_SERVER=$(lab_address "$server") consul_api agent/token/agent -X PUT --data-binary @- || return
-    wait_until 30 "$server to be in the catalog as its agent tells" told "$server" || return
+    wait_until 120 "$server to be in the catalog as its agent tells" told "$server" || return
   done <"$STATE/servers"
 }
 

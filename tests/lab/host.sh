@@ -175,7 +175,7 @@ exec_in() {
   local pid
   pid=$(lab_pid "$1") || die "host $1 is not up"
   # Seen once in some dozen boots: the kernel denies for a moment that pid 1 has a root.
-  [ -d /proc/"$pid"/root/root ] || wait_until 5 "the root folder of $1" test -d /proc/"$pid"/root/root
+  [ -d /proc/"$pid"/root/root ] || wait_until 60 "the root folder of $1" test -d /proc/"$pid"/root/root
   shift
   join_cgroup "$pid" || die "cannot put the command among the host's processes"
   exec nsenter --all --root=/proc/"$pid"/root --wd=/proc/"$pid"/root/root --target "$pid" \
@@ -241,7 +241,7 @@ kill_host() {
   fi
   for top in $(cgroup_tops); do
     [ -d "$top/moonlab/$1" ] || continue
-    wait_until 10 "the end of all processes of $1" emptied "$top/moonlab/$1"
+    wait_until 60 "the end of all processes of $1" emptied "$top/moonlab/$1"
   done
 }
 
@@ -267,6 +267,6 @@ host_down() {
   kill_host "$1"
   # nspawn's note that the disk is in use; it stays behind when nspawn is killed.
   [ ! -d "$folder/root" ] || rm -f "/run/systemd/nspawn/locks/inode-$(stat -c %d:%i "$folder/root")"
-  wait_until 10 "the disk of $1 to be free" unmounted "$folder/root"
+  wait_until 60 "the disk of $1 to be free" unmounted "$folder/root"
   rm -rf --one-file-system "$folder"
 }

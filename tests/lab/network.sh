@@ -37,7 +37,7 @@ site_up() {
     record "$STATE/site.pid"
     exec setsid /usr/bin/python3 -u -m http.server --bind "$GATEWAY" --directory "$repository/www" "$HTTP_PORT" 8>&-
   ) </dev/null >/dev/null 2>>"$STATE/requests.log" &
-  wait_until 10 "the repository's HTTP server" fetch -o /dev/null "$(lab_url)/gpg"
+  wait_until 60 "the repository's HTTP server" fetch -o /dev/null "$(lab_url)/gpg"
 }
 
 site_down() {

@@ -72,18 +72,18 @@ has_leader() { [ "$("$1" status/leader | tr -d '"[:space:]')" != "" ]; }
 has_peers() { [ "$(consul_api status/peers | tr ',' '\n' | grep -c :)" -eq "$(wc -l <"$STATE/servers")" ]; }
 
 wait_cluster() {
-  wait_until 60 "Consul's leader on srv1" has_leader consul_api || return
-  wait_until 60 "Consul's servers to be one cluster" has_peers || return
+  wait_until 120 "Consul's leader on srv1" has_leader consul_api || return
+  wait_until 120 "Consul's servers to be one cluster" has_peers || return
   ! has_acls || grant || return
-  wait_until 60 "Nomad's leader on srv1" has_leader nomad_api
+  wait_until 120 "Nomad's leader on srv1" has_leader nomad_api
 }
 
 # --- forgetting a host -----------------------------------------------------------------------
 
 forget() {
   recorded "$(host_folder srv1)/nspawn.pid" >/dev/null || return 0
-  wait_until 30 "Consul to forget $1" forgotten_by_consul "$1" || return
-  wait_until 30 "Nomad to forget $1" forgotten_by_nomad "$1"
+  wait_until 120 "Consul to forget $1" forgotten_by_consul "$1" || return
+  wait_until 120 "Nomad to forget $1" forgotten_by_nomad "$1"
 }
 
 # Leaving is quick only for a member that gossip has seen fail; of one that it still believes alive

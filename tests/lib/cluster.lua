@@ -53,7 +53,7 @@ local function restart()
   M.server:sh "systemctl reset-failed consul; systemctl restart consul"
   wait { function()
     return ask "status/leader" ~= "" and ask "catalog/nodes?consistent"
-  end, every = "100ms", timeout = "30s", what = "Consul's leader" }
+  end, every = "100ms", timeout = "2m", what = "Consul's leader" }
 end
 
 function M.configure(text)
