@@ -44,7 +44,8 @@ local function told(where, fn, ...)
   if done then return answer end
   if type(answer) == "table" and answer.message then
     answer.message = where .. ": " .. answer.message
-    answer.hint = answer.hint or "mend it there; nothing was changed"
+    local several = answer.message:find "is there %d+ times"
+    answer.hint = several and "make one of them there; nothing was changed" or answer.hint or "mend it there; nothing was changed"
   end
   error(answer, 0)
 end
@@ -64,8 +65,14 @@ function methods:set(path, value)
 end
 
 function methods:remove(path, why)
-  if self:get(path) == nil then return end
-  self.text = told(self.where, hcl.remove, self.text, path)
+  local before = self.text
+  while not pcall(hcl.remove, self.text, path) do -- it is there several times
+    local done, left = pcall(hcl.remove, self.text, path .. "[1]")
+    if not done or left == self.text then break end
+    self.text = left
+  end
+  if self:get(path) ~= nil then self.text = told(self.where, hcl.remove, self.text, path) end
+  if self.text == before then return end
   self:note("%s: %s is taken out: %s", self.where, path, why)
 end
 
@@ -199,7 +206,7 @@ local NOT_FOR_CLIENTS = {
   consul = { "bootstrap", "bootstrap_expect", "acl_master_token", "acl_replication_token", "acl.tokens.master",
     "acl.tokens.initial_management", "acl.tokens.replication", "acl.tokens.managed_service_provider", "connect.ca_provider",
     "connect.ca_config", "connect.enable_mesh_gateway_wan_federation", "auto_encrypt.allow_tls", "auto_config.authorization",
-    "primary_gateways", "segments", of_servers = { "server_name" } },
+    "primary_gateways", "segments", "start_join_wan", "retry_join_wan", of_servers = { "server_name" } },
   nomad = { "acl.replication_token", of_servers = { "vault.token", "keyring" } },
 }
 

@@ -282,6 +282,24 @@ tap.test("names in capitals, which the agents read as well, hide no server from 
   open('client { meta { Rack = "A" } }\nservice { Name = "x" }\n', "nomad"):take_role "/build/nomad"
 end)
 
+tap.test("a Consul client joins no other datacenters' servers: it ends at start_join_wan", function()
+  local config = open('server = true\nstart_join_wan = ["10.1.0.1"]\nretry_join_wan = ["10.1.0.1"]\nretry_join = ["10.0.0.1"]\n',
+    "consul")
+  config:take_role "/build/consul"
+  tap.equal(config.text, 'retry_join = ["10.0.0.1"]\ndata_dir = "/build/consul"\n')
+end)
+
+tap.test("what goes is gone where it is there several times, too", function()
+  local config = open('keyring "awskms" { active = true }\nkeyring "aead" { active = false }\nserver { enabled = true }\n' ..
+    'client { enabled = true }\n', "nomad")
+  config:take_role "/build/nomad"
+  tap.equal(config.text, 'client { enabled = true }\ndata_dir = "/build/nomad"\n')
+  tap.equal(#config.notes, 2)
+  config = open('segments { name = "a" }\nsegments { name = "b" }\nsegments { name = "c" }\n', "consul")
+  config:take_role "/build/consul"
+  tap.equal(config.text, 'data_dir = "/build/consul"\n')
+end)
+
 -- [[ paths ]]
 
 tap.test("every path below the old folder moves, and nothing that only looks like one", function()
@@ -375,7 +393,9 @@ end)
 
 tap.test("what is there twice is told with the name of the file", function()
   local config = open("client { enabled = true }\nclient { node_class = \"a\" }\n", "nomad")
-  tap.match(tap.raises("usage", config.take_role, config, "/build/nomad"), "c9:/etc/x.hcl: client is there 2 times")
+  local err = tap.raises("usage", config.take_role, config, "/build/nomad")
+  tap.match(err, "c9:/etc/x.hcl: client is there 2 times, on lines 1 and 2")
+  tap.match(err, "make one of them there; nothing was changed")
 end)
 
 tap.test("a file with an error in it: which host, which line, and a caret", function()
