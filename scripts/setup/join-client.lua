@@ -192,8 +192,7 @@ local function moving_services(p)
     if unit and unit.active == "active" then
       if not answered then answered, folder = pcall(places[name]) end
       if answered and folder and folder ~= wanted then
-        moving[#moving + 1] = name
-        log(("%s keeps its data in %s; it is stopped, as %s is its folder now"):format(name, folder, wanted))
+        moving[#moving + 1] = { name = name, from = folder, to = wanted }
       end
     end
   end
@@ -253,7 +252,10 @@ local function place_configuration(p, configs)
       validate = { "consul", "validate", "-config-format=hcl", "%s" } },
     { path = NOMAD_CONFIG, content = configs.nomad.text, group = "root", from = configs.nomad.where, validate = nomad_checker() },
   }
-  for _, name in ipairs(moving) do systemd.stopped { name } end
+  for _, service in ipairs(moving) do
+    log(("%s keeps its data in %s; it is stopped, as %s is its folder now"):format(service.name, service.from, service.to))
+    systemd.stopped { service.name }
+  end
   warn_of_others(CONSUL_CONFIG)
   warn_of_others(NOMAD_CONFIG)
 end
