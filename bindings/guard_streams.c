@@ -1,8 +1,10 @@
 /* Lua's own files, where they are the program's standard ones: what is written there passes the redactor as print does, and
- * Ctrl-C ends a read that waits for a person. */
+ * Ctrl-C and --timeout end a read that waits for a person. */
 #include "guard_streams.h"
 
 #include "buffer.h"
+#include "failure.h"
+#include "fiber.h"
 #include "redact.h"
 #include "runtime.h"
 
@@ -84,7 +86,7 @@ static int guarded_file_write(lua_State *L)
 
 static void let_signals_end_reads(bool on)
 {
-    static const int numbers[] = {SIGINT, SIGTERM};
+    static const int numbers[] = {SIGINT, SIGTERM, SIGALRM};
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
         struct sigaction action;
         sigaction(numbers[i], NULL, &action);
@@ -103,7 +105,11 @@ static int call_interruptibly(lua_State *L)
     let_signals_end_reads(true);
     int status = lua_pcall(L, arguments, LUA_MULTRET, 0);
     let_signals_end_reads(false);
-    return status == LUA_OK ? lua_gettop(L) : lua_error(L);
+    if (status == LUA_OK)
+        return lua_gettop(L);
+    if (fiber_cancel_due(runtime_of(L))) /* io.lines raises that it was interrupted */
+        failure_error(L, "cancelled", "interrupt", "interrupted");
+    return lua_error(L);
 }
 
 static bool is_typed(lua_State *L, int index)

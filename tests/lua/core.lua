@@ -431,6 +431,21 @@ tap.test("--timeout ends a computation too", function()
   tap.match(answer.stderr, "did not end within 0.2 s")
 end)
 
+tap.test("--timeout and an interrupt end a read that waits for standard input, and say so", function()
+  local never = "d=$(mktemp -d); mkfifo $d/in; exec 3<>$d/in; : >$d/out; "
+  for _, text in ipairs { "io.read()", "io.stdin:read 'a'", "for _ in io.lines() do end" } do
+    local late = host.run { "sh", "-c", never .. [["$0" --timeout 300ms -e "$1" <&3; c=$?; rm -r $d; exit $c]], program, text,
+      reads = true, ok = true, timeout = "30s" }
+    tap.equal(late.code, 1, text)
+    tap.match(late.stderr, "did not end within 0.3 s")
+    local stopped = host.run { "sh", "-c", never .. [["$0" -e "print 'began' $1" <&3 >$d/out & p=$!
+      until grep -q began $d/out; do sleep 0.05; done
+      kill -INT $p; wait $p; c=$?; rm -r $d; exit $c]], program, text, reads = true, ok = true, timeout = "30s" }
+    tap.equal(stopped.code, 130, text)
+    tap.match(stopped.stderr, "interrupted")
+  end
+end)
+
 tap.test("a change that fails inside the original function has its end on the record", function()
   local answer = chunk("pcall(io.open, '/tmp/moonbook-core-test', 'wq')", "--json")
   local change = first(events(answer), "change")
