@@ -54,26 +54,69 @@ static bool is_next_of_list(const char *text, size_t at, size_t end)
     return at == end;
 }
 
-/* Does what stands before the literal name something secret? X-Vault-Token = "...", token="...", VAULT_TOKEN. */
-static bool names_secret(const char *text, size_t end)
+/* Length of the word that stands there, if it is one for secrets. */
+static size_t secret_word(const char *text, size_t left)
 {
     static const char *const words[] = {"token",   "password",   "passwd", "secret",       "apikey",
                                         "api_key", "passphrase", "bearer", "authorization"};
-    size_t begin = end > 40 ? end - 40 : 0;
-    for (size_t at = begin; at < end; at++) {
-        for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
-            size_t length = strlen(words[i]);
-            if (at + length > end || strncasecmp(text + at, words[i], length) != 0)
-                continue;
-            size_t after = at + length;
-            while (after < end &&
-                   (isalnum((unsigned char)text[after]) || strchr("_ \t\"']=[(,", text[after])))
-                after++;
-            if (after == end && memchr(text + at + length, '=', end - at - length))
-                return true;
-            if (is_next_of_list(text, at + length, end))
-                return true;
-        }
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
+        size_t length = strlen(words[i]);
+        if (length <= left && strncasecmp(text, words[i], length) == 0)
+            return length;
+    }
+    return 0;
+}
+
+/* Does what stands before the literal name something secret? X-Vault-Token = "...", token="...", VAULT_TOKEN. */
+static bool names_secret(const char *text, size_t end)
+{
+    for (size_t at = end > 40 ? end - 40 : 0; at < end; at++) {
+        size_t length = secret_word(text + at, end - at);
+        if (length == 0)
+            continue;
+        size_t after = at + length;
+        while (after < end && (isalnum((unsigned char)text[after]) || strchr("_ \t\"']=[(,", text[after])))
+            after++;
+        if (after == end && memchr(text + at + length, '=', end - at - length))
+            return true;
+        if (is_next_of_list(text, at + length, end))
+            return true;
+    }
+    return false;
+}
+
+/* Is the value told behind such a name, and not only where it comes from: $TOKEN, %s, @TOKEN@, {{ ... }}, a path? */
+static bool tells_value(const char *text, size_t at, size_t end, bool option)
+{
+    while (at < end && (isalnum((unsigned char)text[at]) || strchr("_-\\\"'", text[at])))
+        at++;
+    size_t named = at;
+    while (at < end && isspace((unsigned char)text[at]))
+        at++;
+    bool assigned = at < end && strchr("=:", text[at]);
+    if (!assigned && (!option || at == named))
+        return false;
+    at += assigned;
+    while (at < end && strchr(" \t\\\"'", text[at]))
+        at++;
+    size_t begin = at;
+    while (at < end && !strchr(" \t\n\\\"'", text[at]))
+        at++;
+    return at - begin >= SECRET_MINIMUM && !strchr("$%@{</-", text[begin]);
+}
+
+/* Is one inside of the literal, by its name: "Authorization: Bearer ...", "tool --token=...", "mysql --password ..."? */
+static bool holds_secret(const char *text, size_t length)
+{
+    for (size_t at = 0; at < length; at++) {
+        size_t word = secret_word(text + at, length - at), begin = at;
+        if (word == 0)
+            continue;
+        while (begin && (isalnum((unsigned char)text[begin - 1]) || strchr("_-", text[begin - 1])))
+            begin--;
+        if (tells_value(text, at + word, length, text[begin] == '-'))
+            return true;
+        at += word - 1;
     }
     return false;
 }
@@ -90,7 +133,8 @@ static bool looks_secret(const char *text, size_t begin, size_t length)
             !memchr(text + begin, ' ', prefix < 6 ? length : 0))
             return true;
     }
-    return length >= SECRET_MINIMUM && begin && names_secret(text, begin - 1);
+    return length >= SECRET_MINIMUM &&
+           ((begin && names_secret(text, begin - 1)) || holds_secret(text + begin, length));
 }
 
 /* Of a command, "NAME=VALUE" without quotes. */

@@ -445,8 +445,16 @@ tap.test("secrets are not kept in the history", function()
     "token = 'hvs.CAESIJ7wvdE0nRu2VnNp6mMvqQj'", PROMPT,
     "consul { token = 'b1gs33cr3t' }", PROMPT, ":run none.lua db_password=0therS3cret", PROMPT,
     "h = { Authorization = 'Bearer abcdef123456' }", PROMPT, "argv = { 'mysql', '--password', 'hunter2' }", PROMPT,
-    "y = [[hvs.CAESIJ7wvdE0nRu2VnNp6mMvqQj]]", PROMPT, "x = 'kept'", PROMPT, { keys = END } }, { state = state })
-  tap.equal(file.read(state .. "/moonbook/history"), "a = secret.env 'HOME'\nx = 'kept'\n")
+    "argv = { 'curl', '-H', 'Authorization: Bearer zyxwvu98' }", PROMPT, "argv = { 'tool', '--token=zyxwvu98', 'x' }", PROMPT,
+    "z = [[curl -H 'X-Vault-Token: zyxwvu98' x]]", PROMPT, "z = 'DB_PASSWORD=zyxwvu98 ./run'", PROMPT,
+    "z = 'mysql --password zyxwvu98'", PROMPT,
+    "y = [[hvs.CAESIJ7wvdE0nRu2VnNp6mMvqQj]]", PROMPT, "x = 'kept'", PROMPT, "x = 'auth/token/lookup-self'", PROMPT,
+    "x = 'the token of ours'", PROMPT, "x = 'secret/ci#password'", PROMPT,
+    "x = 'a=b token=$TOKEN --password-file /etc/x'", PROMPT,
+    { keys = END } }, { state = state })
+  tap.equal(file.read(state .. "/moonbook/history"), "a = secret.env 'HOME'\nx = 'kept'\n" ..
+    "x = 'auth/token/lookup-self'\nx = 'the token of ours'\nx = 'secret/ci#password'\n" ..
+    "x = 'a=b token=$TOKEN --password-file /etc/x'\n")
 end)
 
 tap.test("every change is shown and asked for: no, difference, yes, all", function()
