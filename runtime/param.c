@@ -707,6 +707,8 @@ bool param_secret(lua_State *L, const char *name, const char *source, char *erro
     }
     if (secret_source_push(L, &parsed, &failure))
         return true;
+    if (strcmp(failure.kind, "cancelled") == 0)
+        return failure_raise(L, &failure); /* nothing is wrong with the parameter */
     snprintf(error, error_size, "%s: %s%s%s", failure.op, failure.message, failure.hint[0] ? "; " : "",
              failure.hint);
     return false;

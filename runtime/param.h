@@ -52,7 +52,8 @@ bool param_from_lua(lua_State *L, const struct param_type *type, const char *nam
 
 /* Reads a secret from where it is: "pass:alice/consul", "env:VAR", "file:PATH", "command:...", "prompt", "-" (standard
  * input). [-0, +(0|1), v] pushes the secret, or false and what to do in `error`. A text with another
- * prefix is refused: a secret is never given itself. Each name is asked for by itself; standard input is for one. */
+ * prefix is refused: a secret is never given itself. Each name is asked for by itself; standard input is for one. Raises
+ * "cancelled": then nothing is wrong with what was given. */
 bool param_secret(lua_State *L, const char *name, const char *source, char *error, size_t error_size);
 
 #endif

@@ -132,23 +132,21 @@ static void set_map_value(lua_State *L, int values, const struct declaration *de
         lua_pushvalue(L, -1);
         lua_setfield(L, values, declaration->name);
     }
-    struct buffer name = {0}, whole = {0};
-    buffer_format(&name, "%s.%s", declaration->name, key);
-    bool twice = lua_getfield(L, -1, key) != LUA_TNIL;
+    int map = lua_gettop(L);
+    const char *name = lua_pushfstring(L, "%s.%s", declaration->name, key);
+    bool twice = lua_getfield(L, map, key) != LUA_TNIL;
     lua_pop(L, 1);
     if (twice)
         snprintf(error, sizeof error, "given twice");
-    bool good = !twice &&
-                param_from_text(L, declaration->type->element, buffer_text(&name), text, error, sizeof error);
-    buffer_free(&name);
-    if (!good) {
+    if (twice || !param_from_text(L, declaration->type->element, name, text, error, sizeof error)) {
+        struct buffer whole = {0};
         buffer_format(&whole, "%.80s: %s", key, error);
         snprintf(error, sizeof error, "%s", buffer_text(&whole));
         buffer_free(&whole);
         refuse_value(L, declaration, error);
     }
-    lua_setfield(L, -2, key);
-    lua_pop(L, 1);
+    lua_setfield(L, map, key);
+    lua_settop(L, map - 1);
 }
 
 static void apply_setting(lua_State *L, int values, const struct declarations *all,

@@ -151,6 +151,15 @@ tap.test("each one is asked for by its name; standard input is no source for two
   local env = { XDG_STATE_HOME = folder .. "/state", TERM = "dumb", THIRD = "the-third" }
   local said = host.run { "expect", folder .. "/two.exp", reads = true, timeout = "90s", ok = { 0, 1 }, env = env }.stdout
   tap.match(said, "false%s+false%s+true")
+  file.present { folder .. "/stop.exp", content = ([[
+    set timeout 60
+    spawn %s run %s/two.lua --set secrets.@A@=prompt --set token=prompt
+    expect "secrets.@A@: " { send "\003" }
+    expect eof
+    exit [lindex [wait] 3] ]]):format(program, folder) }
+  local stopped = host.run { "expect", folder .. "/stop.exp", reads = true, timeout = "90s", ok = true, env = env }
+  tap.equal(stopped.code, 130, stopped.stdout)
+  tap.equal(stopped.stdout:find "map%(secret%)", nil)
   local words = { program, "run", folder .. "/two.lua", "--set", "token=-", "--set", "secrets.@A@=-" }
   words.stdin, words.env, words.ok, words.reads = "the-first\nthe-second\n", env, { 64 }, true
   tap.match(host.run(words).stderr, "secrets %(map%(secret%)%): @A@: standard input: it is read for token already, and has one")
