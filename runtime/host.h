@@ -91,8 +91,9 @@ struct host {
     char *
         state; /* folder for what is kept there: /var/lib, or the user's state folder; another machine's is known once
                   * something was done there */
-    long locked; /* the pid by which this run has its lock (host_lock.h), else 0 */
-    long pid;    /* of a process there that lives as long as this run's work there does; as `state` */
+    long locked;               /* the pid by which this run has its lock (host_lock.h), or had it; else 0 */
+    struct fiber_lock locking; /* who takes it */
+    long pid; /* of a process there that lives as long as this run's work there does; as `state` */
 };
 
 /* Runs a command. True when it ran, whatever its status; process_result_free in every case. */

@@ -63,17 +63,14 @@ static bool is_held(struct host *host)
     return host->locked && host->locked == host->pid && connected;
 }
 
-bool host_lock(struct host *host, const char *run, struct failure *failure)
+/* In its turn. Where the lock was lost and cannot be had again, it stays lost: no change that began under it goes on. */
+static bool take(struct host *host, const char *run, struct failure *failure)
 {
-    if (is_held(host))
-        return true;
     struct buffer folder = {0}, process = {0}, holder = {0};
     struct process_result result;
     struct host_command reach = {.argv = (const char *const[]){"true", NULL}, .timeout_ms = LOCK_TIMEOUT_MS};
     /* Who one is there is known after the first command, anew after a connection was lost. */
-    bool lost = host->locked;
-    host->locked = 0;
-    bool known = (host->pid && !lost) || host_check(host, &reach, NULL, failure);
+    bool known = (host->pid && !host->locked) || host_check(host, &reach, NULL, failure);
     buffer_format(&folder, "%s/moonbook", host->state);
     long pid = host->pid;
     buffer_format(&process, "%ld", pid);
@@ -81,10 +78,11 @@ bool host_lock(struct host *host, const char *run, struct failure *failure)
     const char *argv[] = {"sh", "-c", script, "sh", folder.bytes, process.bytes, holder.bytes, run, NULL};
     struct host_command command = {.argv = argv, .timeout_ms = LOCK_TIMEOUT_MS};
     bool ran = known && host_run(host, &command, &result, failure);
-    host->locked = ran && result.status == 0 ? pid : 0;
+    bool taken = ran && result.status == 0;
+    host->locked = taken ? pid : host->locked;
     if (ran && result.status == 75) {
         refuse(host, buffer_text(&result.output), failure);
-    } else if (ran && !host->locked) {
+    } else if (ran && !taken) {
         struct buffer said = {0};
         host_last_words(host, &result, &said);
         failure_set(failure, "failed", "lock", "%s/lock cannot be taken: %s", folder.bytes,
@@ -101,12 +99,25 @@ bool host_lock(struct host *host, const char *run, struct failure *failure)
     buffer_free(&folder);
     buffer_free(&process);
     buffer_free(&holder);
-    return host->locked != 0;
+    return taken;
+}
+
+bool host_lock(struct host *host, const char *run, struct failure *failure)
+{
+    if (is_held(host))
+        return true;
+    enum wait_outcome outcome = fiber_lock(host->runtime, &host->locking);
+    if (outcome != WAIT_WOKEN)
+        return fiber_wait_failure(failure, outcome, "lock", 0);
+    bool taken = is_held(host) || take(host, run, failure);
+    fiber_unlock(&host->locking);
+    return taken;
 }
 
 bool host_lock_renew(struct host *host, struct failure *failure)
 {
-    if (!host->locked || host->locked == host->pid || !fiber_shields(host->runtime))
+    bool taking = host->locking.holder && host->locking.holder == host->runtime->current;
+    if (!host->locked || host->locked == host->pid || !fiber_shields(host->runtime) || taking)
         return true;
     return host_lock(host, journal_run(host->runtime->journal), failure);
 }

@@ -681,6 +681,7 @@ local cuts = write("cuts", [[
   lock=$XDG_STATE_HOME/moonbook/lock run=$(cat "$1/run")
   read -r login start <"$lock"
   kill -STOP "$run"
+  echo >"$1/stopped"
   (
     while pgrep -r D,R,S -P "$run" -f ControlMaster=no; do sleep 0.02; done
     kill -KILL "$login"
@@ -703,6 +704,27 @@ tap.test("a change whose connection was lost unseen does not go on where another
   host.run { "sh", "-c", 'kill "$(cat "$1/other")"', "sh", folder, reads = true }
   tap.equal({ result.code, file.read(path) }, { 1, "as it was\n" }, result.stderr)
   tap.match(result.stderr, "c1 is being changed by run 20200101%-000000%-0000 of another@desk since then")
+end)
+
+tap.test("nor does another change there of the same run, begun under the same lock", function()
+  local first, second = folder .. "/first", folder .. "/second"
+  host.run { "rm", "-f", folder .. "/stopped" }
+  local chunk = ([[
+    local function change(path, ...)
+      return pcall(file.present, { path, content = "another\n", validate = { ... } })
+    end
+    local waiting = "until [ -e %s/stopped ]; do sleep 0.02; done"
+    local one, two
+    parallel {
+      function() one = change(%q, "sh", "-c", waiting, "sh", "%%s") end,
+      function() two = change(%q, "sh", %q, %q, "%%s") end,
+    }
+    print(one, two, file.exists(%q), file.exists(%q))]]):format(folder, first, second, cuts, folder, first, second)
+  local result = host.run { "sh", "-c", 'echo $$ >"$1/run"; shift; exec "$@"', "sh", folder, program, "--on", "c1",
+    "--transport", "openssh", "-e", chunk, reads = true, ok = true, timeout = "60s",
+    env = { MOONBOOK_SSH_CONFIG = folder .. "/config", XDG_STATE_HOME = folder .. "/state" } }
+  host.run { "sh", "-c", 'kill "$(cat "$1/other")"', "sh", folder, reads = true }
+  tap.match(result.stdout, "false\tfalse\tfalse\tfalse", result.stderr)
 end)
 
 tap.test("a run that the holder began works under its lock", function()
