@@ -175,6 +175,19 @@ static struct ssh_session *session_of(struct host *host, bool *elsewhere, struct
     return session;
 }
 
+/* The same, for a change with the lock. To take that anew waits: the connection may be lost meanwhile, and with it the lock. */
+static struct ssh_session *locked_session_of(struct host *host, bool *elsewhere, struct failure *failure)
+{
+    const struct remote_host *remote = (const struct remote_host *)host;
+    struct ssh_session *session;
+    do {
+        session = session_of(host, elsewhere, failure);
+        if (session && !host_lock_renew(host, failure))
+            return NULL;
+    } while (session && session != remote->session);
+    return session;
+}
+
 /* Nothing was begun on a connection that is busy: is it worth another try? */
 static bool was_busy(int *tries, struct failure *failure)
 {
@@ -191,11 +204,11 @@ static bool ssh_run(struct host *host, const struct host_command *command, struc
     bool elsewhere;
     int tries = 0;
     do {
-        struct ssh_session *session = session_of(host, &elsewhere, failure);
+        struct ssh_session *session = locked_session_of(host, &elsewhere, failure);
         *result = (struct process_result){.status = -1};
         if (elsewhere)
             return host->operations->run(host, command, result, failure);
-        if (!session || !host_lock_renew(host, failure))
+        if (!session)
             return false;
         if (ssh_exec_run(session, host->name, command, sudo, result, failure))
             return true;
