@@ -70,14 +70,18 @@ static void take(struct running *running)
         remote_progress_look(running->line.mark, &result->output, &result->error, &running->progress);
 }
 
-/* Runs a line that tells something by its status alone. -1 where that could not be had. */
+/* Runs a line that tells something by its status alone. -1 where that could not be had; `outcome` tells of a cancellation, which
+ * no later wait tells again in time. */
 static int run_plainly(struct ssh_session *session, const char *line, const struct buffer *input,
-                       uint64_t until)
+                       uint64_t until, enum wait_outcome *outcome)
 {
-    struct failure ignored;
+    struct failure failure;
     struct buffer said = {0};
-    struct ssh_channel *channel = ssh_channel_run(session, line, true, until, &ignored);
+    struct ssh_channel *channel = ssh_channel_run(session, line, true, until, &failure);
     int status = -1, signal = 0;
+    *outcome = WAIT_WOKEN;
+    if (!channel && strcmp(failure.kind, "cancelled") == 0)
+        *outcome = WAIT_CANCELLED;
     if (!channel)
         return -1;
     if (input)
@@ -87,7 +91,7 @@ static int run_plainly(struct ssh_session *session, const char *line, const stru
     while (!(closed = ssh_channel_closed(channel)) && !ssh_session_is_dead(session, "", NULL)) {
         ssh_channel_read(channel, 0, OUTPUT_LIMIT, &said);
         ssh_channel_read(channel, 1, OUTPUT_LIMIT, &said);
-        if (!ssh_channel_closed(channel) && ssh_session_wait(session, until) != WAIT_WOKEN)
+        if (!ssh_channel_closed(channel) && (*outcome = ssh_session_wait(session, until)) != WAIT_WOKEN)
             break;
     }
     if (closed)
@@ -99,18 +103,20 @@ static int run_plainly(struct ssh_session *session, const char *line, const stru
 
 /* libssh2 does not tell "it ended with 0" from "nothing known yet", and the end of the outputs does not come while a
  * background child holds them: after a silence the process table is asked. */
-static void look_after(struct running *running)
+static enum wait_outcome look_after(struct running *running)
 {
     char line[160];
+    enum wait_outcome outcome;
     /* Not by /proc, which may hide other users' processes (hidepid), such as sudo. */
     snprintf(line, sizeof line,
              "sh -c 'LC_ALL=C; export LC_ALL; said=$(kill -0 %ld 2>&1) && exit 0\n"
              "case $said in *permitted*) exit 0;; esac; exit 1'",
              running->progress.leader);
-    if (run_plainly(running->session, line, NULL, now_of(running) + LOOK_MS) == 1)
+    if (run_plainly(running->session, line, NULL, now_of(running) + LOOK_MS, &outcome) == 1)
         running->drained = now_of(running) + DRAIN_MS;
     running->look_every = running->look_every >= LOOK_MOST_MS ? LOOK_MOST_MS : running->look_every * 2;
     running->look_at = now_of(running) + running->look_every;
+    return outcome;
 }
 
 static void end_remotely(struct running *running)
@@ -118,8 +124,9 @@ static void end_remotely(struct running *running)
     if (!running->progress.began || ssh_session_is_dead(running->session, "", NULL))
         return;
     struct remote_line kill;
+    enum wait_outcome ignored;
     remote_line_kill(running->sudo, running->progress.leader, running->progress.process, &kill);
-    run_plainly(running->session, buffer_text(&kill.line), &kill.prefix, now_of(running) + KILL_MS);
+    run_plainly(running->session, buffer_text(&kill.line), &kill.prefix, now_of(running) + KILL_MS, &ignored);
     remote_line_free(&kill);
     /* What it wrote last. */
     uint64_t until = now_of(running) + DRAIN_MS;
@@ -155,7 +162,8 @@ static enum wait_outcome await_end(struct running *running)
         uint64_t until = running->drained ? running->drained : running->deadline;
         if (running->progress.began && !running->drained) {
             if (now >= running->look_at) {
-                look_after(running);
+                if (look_after(running) == WAIT_CANCELLED)
+                    return WAIT_CANCELLED;
                 continue; /* it may have ended meanwhile: nobody tells that again */
             }
             if (until > running->look_at)

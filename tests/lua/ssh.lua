@@ -710,6 +710,26 @@ tap.test("what is cut short here ends there", function()
   end)
 end)
 
+tap.test("what is cut short while it is looked whether it still runs ends there too", function()
+  local mark = folder .. "/looked-after"
+  local slow = note(([[
+case $SSH_ORIGINAL_COMMAND in *'said=$(kill -0'*) echo >%s.look; exec sleep 8 ;; esac
+exec sh -c "$SSH_ORIGINAL_COMMAND"
+]]):format(mark))
+  local looking <close> = sshds.start { folder = keys, "ForceCommand exec sh " .. slow }
+  local h = looking:host { transport = "ssh" }
+  tap.raises("boom", parallel, {
+    function() h.run { "sh", "-c", "echo $$ >" .. mark .. "; exec sleep 600", reads = true, timeout = "5m" } end,
+    function()
+      wait { function() return file.exists(mark .. ".look") end, timeout = "60s", every = "20ms", what = "the look" }
+      error { kind = "boom", message = "enough" }
+    end,
+  })
+  local process = file.read(mark):match "%d+"
+  wait { function() return host.run { "kill", "-0", process, reads = true, ok = { 0, 1 } }.code == 1 end, timeout = "60s",
+    every = "50ms", what = "the command has ended" }
+end)
+
 -- What systemd.follow reads there, without systemd: a journal of three lines that then goes on in silence.
 local bin = folder .. "/bin"
 host.run { "mkdir", bin, reads = true }
