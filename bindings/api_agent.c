@@ -1,7 +1,7 @@
 /* The agent of another host: where it listens, by its own configuration, and the way there.
  *
- * The files of its folder are merged as the agent does it. What an agent computes when it starts
- * ("{{ GetInterfaceIP ... }}") is not known here. */
+ * The files of its folder are merged as the agent does it. What an agent computes when it starts ("{{ GetPrivateIP }}") is
+ * taken for the address of the default route, which it nearly always is. */
 #include "api.h"
 
 #include "hcl_value.h"
@@ -13,8 +13,8 @@
 #include <string.h>
 #include <strings.h>
 
-#define READ_MS     30000
-#define NO_TEMPLATE "{{"
+#define READ_MS  30000
+#define TEMPLATE "{{"
 
 /* ---- settings ---- */
 
@@ -166,14 +166,45 @@ static bool is_true(const char *text)
     return text != NULL && (strcasecmp(text, "true") == 0 || strcmp(text, "1") == 0);
 }
 
-/* The first address of those that it listens on, as its own machine reaches it; a Unix socket is all of the address. */
-static void add_address(const struct settings *settings, bool tls, const char *port, struct buffer *address)
+static const char *listens_on(const struct settings *settings, bool tls)
 {
     const char *listens = tls ? setting(settings, TLS_ADDRESS) : NULL;
     for (int which = ADDRESS; which <= ADDRESS_ELSE && listens == NULL; which++)
         listens = setting(settings, which);
+    return listens;
+}
+
+/* The source address of the host's default route; false: there is none, or it cannot be asked for. A documentation address
+ * (RFC 5737): nothing is sent. */
+static bool routed_address(struct host *host, struct buffer *address)
+{
+    const char *argv[] = {"ip", "-4", "route", "get", "192.0.2.1", NULL};
+    struct host_command command = {.argv = argv, .timeout_ms = READ_MS};
+    struct buffer output = {0};
+    struct failure failure;
+    const char *source =
+        host_check(host, &command, &output, &failure) ? strstr(buffer_text(&output), " src ") : NULL;
+    if (source != NULL)
+        buffer_append(address, source + 5, strcspn(source + 5, " \n"));
+    buffer_free(&output);
+    return source != NULL;
+}
+
+/* Is it computed, and loopback not named beside? */
+static bool is_computed(const char *listens)
+{
+    return listens != NULL && strstr(listens, TEMPLATE) != NULL && strstr(listens, "127.0.0.1") == NULL;
+}
+
+/* The first address of those that it listens on, as its own machine reaches it; a Unix socket is all of the address.
+ * `computed`: what stands for a template, empty for loopback. */
+static void add_address(const char *listens, const char *computed, bool tls, const char *port,
+                        struct buffer *address)
+{
     struct buffer first = {0};
-    if (listens != NULL)
+    if (*computed)
+        buffer_append_text(&first, computed);
+    else if (listens != NULL)
         buffer_append(&first, listens, strcspn(listens, " "));
     const char *at = buffer_text(&first);
     if (strncmp(at, "unix://", 7) == 0) {
@@ -182,7 +213,7 @@ static void add_address(const struct settings *settings, bool tls, const char *p
         return;
     }
     if (!*at || strcmp(at, "0.0.0.0") == 0 || strcmp(at, "::") == 0 || strcmp(at, "[::]") == 0 ||
-        strncmp(at, NO_TEMPLATE, 2) == 0)
+        strncmp(at, TEMPLATE, 2) == 0)
         at = "127.0.0.1";
     buffer_format(address, strchr(at, ':') && *at != '[' ? "%s[%s]:%s" : "%s%s:%s",
                   tls ? "https://" : "http://", at, port);
@@ -205,11 +236,20 @@ bool api_agent_address(struct host *host, const struct api_product *product, str
         const char *port = setting(&settings, PORT), *tls_port = setting(&settings, TLS_PORT);
         /* A port below 1 is none: then the one for TLS is used. */
         bool tls = is_true(setting(&settings, TLS)) || (port && tls_port && atoi(port) < 1);
-        add_address(&settings, tls, tls && tls_port ? tls_port : port ? port : product->port, address);
-        buffer_format(from, "%s of %s%s",
+        const char *listens = listens_on(&settings, tls);
+        struct buffer computed = {0};
+        bool routed = is_computed(listens) && routed_address(host, &computed);
+        add_address(listens, buffer_text(&computed), tls,
+                    tls && tls_port ? tls_port
+                    : port          ? port
+                                    : product->port,
+                    address);
+        buffer_format(from, "%s of %s%s%s",
                       settings.files > 0 ? agent->folder
                                          : "the default, nothing being readable in the folder",
-                      host->name, buffer_text(&settings.unread));
+                      host->name, buffer_text(&settings.unread),
+                      routed ? ", which lets the agent compute it: the default route's is taken" : "");
+        buffer_free(&computed);
     }
     for (size_t i = 0; i < SETTINGS; i++)
         buffer_wipe(&settings.values[i]);

@@ -168,6 +168,12 @@ service "web" { port = 80 /* not this one */ }
     h = sshd:host { transport = transport, user = sshds.user, nomad_addr = transport .. "6" }
     tap.match(tostring(tap.raises("unreachable", h.consul.status.read_leader, { retries = 0 })),
       "the address is from /etc/consul.d of .* but for 20.hcl, which has an error on line 2, 30.hcl")
+    host.run { "sh", "-c", [[rm "$1"/*.hcl "$1"/.*.hcl* -r
+      printf 'client_addr = "{{ GetPrivateIP }}"\nports { http = 1 }\n' >"$1/10.hcl"]], "sh", etc, reads = true }
+    h = sshd:host { transport = transport, user = sshds.user, nomad_addr = transport .. "7" }
+    local computed = tostring(tap.raises("unreachable", h.consul.status.read_leader, { retries = 0 }))
+    tap.ok(computed:find("nobody answers at " .. (host.address or "127.0.0.1") .. ":1 ", 1, true), computed)
+    tap.ok(not host.address or computed:find "which lets the agent compute it", computed)
     host.run { "rm", "-r", etc, reads = true }
     local silent = sshd:host { transport = transport, nomad_addr = transport .. "2" }
     local done, err = pcall(silent.consul.status.read_leader, { retries = 0 })
