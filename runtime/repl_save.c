@@ -96,7 +96,9 @@ struct saving {
     struct repl *repl;
     struct parameter *parameters;
     size_t count;
-    bool last; /* an input asks for the last value, _ */
+    bool last;        /* an input asks for the last value, _ */
+    const char *host; /* of all inputs: then it is a parameter of what is written */
+    bool hosts;       /* some input acts on another host */
     struct buffer out;
 };
 
@@ -365,7 +367,10 @@ static void add_step(lua_State *L, struct saving *saving, const struct repl_inpu
     buffer_append_text(&saving->out, ", function()\n");
     if (input->host) {
         buffer_append_text(&saving->out, "      fleet(");
-        add_quoted(&saving->out, input->host, 200);
+        if (saving->host)
+            buffer_append_text(&saving->out, "p.hosts");
+        else
+            add_quoted(&saving->out, input->host, 200);
         buffer_append_text(&saving->out, ", function()\n");
     }
     add_body(L, saving, input, &text);
@@ -376,7 +381,12 @@ static void add_step(lua_State *L, struct saving *saving, const struct repl_inpu
 
 static void add_parameters(struct saving *saving, struct buffer *out)
 {
-    bool some = false;
+    bool some = saving->host != NULL;
+    if (saving->host) {
+        buffer_append_text(out, "  params = {\n    { \"hosts\", \"string\", default = ");
+        add_quoted(out, saving->host, strlen(saving->host));
+        buffer_append_text(out, ", about = \"where, as for --on\" },\n");
+    }
     for (size_t i = 0; i < saving->count; i++) {
         const struct parameter *parameter = &saving->parameters[i];
         bool again = false;
@@ -427,6 +437,32 @@ static struct saving *push_saving(lua_State *L, struct repl *repl)
     return saving;
 }
 
+/* Where the session acted: on one host all the time, or on which else its steps say. */
+static void find_hosts(struct saving *saving)
+{
+    const struct repl *repl = saving->repl;
+    bool same = true;
+    for (size_t i = 0; i < repl->input_count; i++) {
+        saving->hosts = saving->hosts || repl->inputs[i].host;
+        same = same && repl->inputs[i].host && strcmp(repl->inputs[i].host, repl->inputs[0].host) == 0;
+    }
+    for (size_t i = 0; i < saving->count; i++)
+        same = same && strcmp(saving->parameters[i].name, "hosts") != 0; /* taken */
+    saving->host = same && repl->input_count ? repl->inputs[0].host : NULL;
+}
+
+/* What has its hosts in itself acts on them once, not once for each of --on, which would be told "ok" unseen. */
+static void add_guard(const struct saving *saving, struct buffer *out)
+{
+    if (saving->hosts)
+        buffer_format(out,
+                      "    if host.name ~= host(\"local\").name then\n"
+                      "      error { message = \"this runbook says itself on which hosts it acts\",\n"
+                      "              hint = \"%s instead of --on\" }\n"
+                      "    end\n",
+                      saving->host ? "give --set hosts=c[1-3],@rack7" : "change the names in it");
+}
+
 /* The whole file; the steps are made first, since they tell which parameters are used. */
 static void make_text(lua_State *L, struct saving *saving, struct buffer *whole)
 {
@@ -435,6 +471,7 @@ static void make_text(lua_State *L, struct saving *saving, struct buffer *whole)
     time_t now = time(NULL);
     strftime(when, sizeof when, "%Y-%m-%d %H:%M", localtime_r(&now, &local));
     add_variables(L, saving);
+    find_hosts(saving);
     for (size_t i = 0; i < saving->repl->input_count; i++)
         add_step(L, saving, &saving->repl->inputs[i]);
     buffer_format(whole, "return {\n  about = \"what was typed in a session on %s\",\n", when);
@@ -442,6 +479,7 @@ static void make_text(lua_State *L, struct saving *saving, struct buffer *whole)
     add_parameters(saving, whole);
     bool parameters = whole->length > before;
     buffer_format(whole, "  run = function(%s)\n", parameters ? "p" : "");
+    add_guard(saving, whole);
     buffer_append(whole, buffer_text(&saving->out), saving->out.length);
     buffer_append_text(whole, "  end,\n}\n");
 }

@@ -290,6 +290,27 @@ tap.test(":save writes nothing under --check, it shows what it would", function(
   tap.match(answer.stdout, "unwritten.lua is not written; it would have 2 steps\n$")
 end)
 
+tap.test(":save in a session on another host: the hosts are a parameter, nothing is done on --on's unseen", function()
+  local sshd <close> = require("sshd").start()
+  local spec = json.encode(sshd:spec()):sub(2, -2):gsub('"([%w_]+)":', "%1 = ")
+  local hosts = note("save_hosts.lua", ("return { hosts = { c1 = {%s}, c2 = {%s} } }"):format(spec, spec))
+  local book, made = folder .. "/there.lua", folder .. "/there"
+  local environment = { XDG_STATE_HOME = folder .. "/state", MOONBOOK_HOSTS = hosts, PATH = os.getenv "PATH" }
+  local function call(input, ...)
+    return host.run { program, reads = true, ok = true, env = environment, stdin = input, ... }
+  end
+  local answer = call(("file.present { %q, content = '1' }\n:save %s\n"):format(made, book), "repl", "--on", "c1", "--yes")
+  tap.equal(answer.code, 0, answer.stderr)
+  tap.match(file.read(book), '{ "hosts", "string", default = "c1[:%d]*", .-\n      fleet%(p.hosts, function%(%)\n')
+  tap.match(file.read(book), 'host.name ~= host%("local"%).name')
+  local run = call(nil, "run", book, "-v")
+  tap.equal(run.code, 0, run.stderr)
+  tap.match(run.stderr, "as wanted file.present")
+  run = call(nil, "run", book, "--set", "hosts=c[1-2]")
+  tap.equal(run.code, 0, run.stderr)
+  tap.match(run.stderr, "unchanged: 2,")
+end)
+
 tap.test(":save takes a literal behind a name, a comment, _ and a number beside its text", function()
   local book = folder .. "/idioms.lua"
   local answer = pipe { "t = { 'nginx' } -- list", "t -- look", "#_", "(tostring 'nginx')", "tostring'7' .. 7 + 1 .. 'x'",
