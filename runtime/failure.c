@@ -111,7 +111,7 @@ static const char *hint_of_errno(int error_number)
     switch (error_number) {
     case EACCES:
     case EPERM:
-        return "run it as root, or as a user who may";
+        return "run it as root, or as a user who may; on other hosts --sudo makes it so";
     case EROFS:
         return "mount the file system writable: `findmnt -o TARGET,OPTIONS` shows how it is";
     case ENOSPC:

@@ -253,10 +253,14 @@ static bool not_run(const char *host, const struct process_result *result, const
         said.bytes[--said.length] = '\0';
     if (sudo->wanted) {
         failure_set(failure, "permission", "sudo", "sudo on %s refuses: %s", host, buffer_text(&said));
-        failure_hint(failure, sudo->password
-                                  ? "check the password and that this user may use sudo there"
-                                  : "let this user run sudo without a password there, or give the password: "
-                                    "host{..., sudo = secret.prompt \"sudo password\"}");
+        bool missing = strstr(buffer_text(&said), "not found") != NULL;
+        failure_hint(
+            failure,
+            missing ? "there is no sudo: install it there, or log in as root"
+            : sudo->password
+                ? "check the password and that this user may use sudo there"
+                : "let this user run sudo without a password there, or give the password: "
+                  "--sudo-password prompt, in Lua host{..., sudo = secret.prompt \"sudo password\"}");
     } else {
         failure_set(failure, "failed", "run", "%s runs no commands for this user%s%s", host,
                     said.length ? "; it says: " : "", buffer_text(&said));
