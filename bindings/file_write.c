@@ -96,6 +96,17 @@ static void compare_contents(lua_State *L, struct file_target *target, bool diff
         diff_unified(runtime_of(L), target->path, &target->old_content, &target->new_content, &target->diff);
 }
 
+/* Why the contents, which differ, are shown to nobody; NULL: for no such reason. */
+static const char *reason_to_hide(const struct file_target *target)
+{
+    if (target->diff.length > 0)
+        return NULL;
+    if (target->secret)
+        return "a secret is in them";
+    bool public = file_state_is_public(&target->found) && file_state_is_public(&target->wanted);
+    return public ? NULL : "not everybody may read the file";
+}
+
 static void describe_undo(struct file_target *target, unsigned differs)
 {
     const char *op = !target->found.stat.exists    ? "remove"
@@ -155,6 +166,7 @@ int file_converge(lua_State *L, struct file_target *target)
     }
     describe_undo(target, differs);
     change = file_target_change(target, (differs & DIFFERS_CONTENT) != 0);
+    change.hidden = writes ? reason_to_hide(target) : NULL;
     struct failure failure;
     enum change_decision decision = change_begin(L, &change);
     if (decision == CHANGE_APPLY && !apply(target, differs, &failure)) {

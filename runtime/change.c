@@ -45,6 +45,8 @@ static void add_description(struct runtime *runtime, struct buffer *out, const s
         buffer_format(out, "%s %s on %s\n", change->kind, change->target, change->host);
     if (diff)
         buffer_format(out, "%s\n", change->diff);
+    else if (change->hidden && whole)
+        buffer_format(out, "(contents are not shown: %s)\n", change->hidden);
     if (fiber_context(runtime)->session && !(diff && whole)) {
         add_state(runtime, out, "before", change->before, whole);
         add_state(runtime, out, "after", change->after, whole);

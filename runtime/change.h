@@ -32,6 +32,7 @@ struct change {
     const char *after;  /* JSON text of the state wanted, or NULL */
     const char *undo;   /* JSON text that says how to undo it, or NULL: it cannot be undone */
     const char *diff;   /* unified difference for people, or NULL */
+    const char *hidden; /* why there is none although contents differ, or NULL */
     const char *keep;   /* a path whose content is copied to the undo folder before the change, or NULL */
     bool elsewhere; /* it is made by a server's API, not on the host: others may change things there too */
     bool inexact;   /* predicted from what only a real run can know */

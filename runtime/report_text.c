@@ -358,6 +358,13 @@ void text_change(struct text_sink *sink, const struct change *change)
     buffer_append_text(&out, "\n");
     if (change->diff && sink->runtime->options.diff)
         add_diff(sink, &out, change->diff);
+    if (change->hidden && sink->runtime->options.diff) {
+        buffer_append_text(&out, "        ");
+        text_add_styled(sink, &out, DIM, "(contents are not shown: ");
+        text_add_styled(sink, &out, DIM, change->hidden);
+        text_add_styled(sink, &out, DIM, ")");
+        buffer_append_text(&out, "\n");
+    }
     text_emit(sink, &out);
 }
 

@@ -599,6 +599,17 @@ tap.test("diffs show what everybody may read", function()
   tap.equal(events[2].diff, ("--- %s (before)\n+++ %s (after)\n@@ -1,2 +1,2 @@\n one\n-two\n+2\n"):format(path, path))
   for i = 3, 5 do tap.ok(events[i].diff == nil or events[i].diff == json.null, "diff " .. i) end
   tap.equal(#events[3].after.sha256, 64)
+  local shown = fresh()
+  local said = check(shown, [[
+    file.present{P, content = "hidden\n", mode = "0640"}
+    file.present{P, mode = "0600"}
+    file.present{P .. "2", content = secret.env "HOME", mode = "0644"}
+    file.present{P .. "3", content = "open\n"}
+  ]], { flags = { "--diff" } }).stderr
+  tap.match(said, "file\n +%(contents are not shown: not everybody may read the file%)\n")
+  tap.match(said, "file2\n +%(contents are not shown: a secret is in them%)\n")
+  local _, count = said:gsub("contents are not shown", "")
+  tap.equal(count, 2, said)
 end)
 
 tap.test("a secret is written and never shown", function()
