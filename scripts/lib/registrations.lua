@@ -170,7 +170,15 @@ local function is_suspicious(node, entries, elsewhere)
   return false
 end
 
+-- A host that has moved: ssh may know where it was.
+local function hint_moved(from, node, problem)
+  if not from.by_name or problem.kind ~= "timeout" and problem.kind ~= "unreachable" then return end
+  problem.hint = ("if it moved, ssh looks where it was: --set reach=address takes %s, where Consul has it%s")
+    :format(node.address, problem.hint and "; else " .. problem.hint or "")
+end
+
 local function judge_present(from, node, entries, look, asked, seen)
+  if not asked then hint_moved(from, node, seen) end
   for _, entry in ipairs(entries) do
     local verdict, why
     if not asked then

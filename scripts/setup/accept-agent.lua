@@ -7,7 +7,7 @@ local NOMAD_ONLY_V1 = { 1, 3 } -- Nomad before this version knows only the first
 
 -- What was found, as rows of a table, the failed ones last.
 local function make_findings()
-  local findings = { good = {}, bad = {} }
+  local findings = { good = {}, unknown = {}, bad = {} }
   -- `fn` returns what it found, and, where that is not right, what would be.
   function findings.check(name, fn)
     local done, found, wanted = pcall(fn)
@@ -16,6 +16,10 @@ local function make_findings()
       table.insert(findings.good, { name, "ok", found })
     elseif done then
       table.insert(findings.bad, { name, "FAILED", ("%s; %s"):format(found, wanted) })
+    elseif type(found) == "table" and found.status == 403 then
+      -- The operator's token, not the agent, is what is not fit.
+      table.insert(findings.unknown, { name, "unknown", found.message })
+      findings.hint = findings.hint or found.hint
     else
       table.insert(findings.bad, { name, "FAILED", type(found) == "table" and found.message or tostring(found) })
     end
@@ -165,11 +169,17 @@ return {
     step("look", function() findings = inspect(p) end)
     local rows = { { "check", "", "found" } }
     table.move(findings.good, 1, #findings.good, 2, rows)
+    table.move(findings.unknown, 1, #findings.unknown, #rows + 1, rows)
     table.move(findings.bad, 1, #findings.bad, #rows + 1, rows)
     columns(rows)
     if #findings.bad > 0 then
       error { message = ("%s is not fit for work: %d of %d checks failed"):format(host.name, #findings.bad, #rows - 1),
               hint = "what each found is in the table" }
+    end
+    if #findings.unknown > 0 then
+      error { message = ("whether %s is fit for work is not known: %d of %d checks were refused, none failed")
+                :format(host.name, #findings.unknown, #rows - 1),
+              hint = findings.hint or "give a token that may read agents, nodes and services" }
     end
   end,
 }

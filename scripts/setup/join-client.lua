@@ -136,7 +136,15 @@ local function adapt_configuration(p)
   return configs
 end
 
+-- A real run learns it from its first change; --check is to say so, too.
+local function check_rights()
+  if not checking() or host.run { "id", "-u", reads = true }.stdout == "0\n" then return end
+  error { message = ("a run needs to be root on %s, and is not"):format(host.name),
+          hint = "on another host --sudo, or log in there as root; on this machine: sudo moonbook run ..." }
+end
+
 local function check_input(p)
+  check_rights()
   if not p.address then
     error { message = "the machine has no default route, so its address is not known",
             hint = "give it with --set address=10.0.0.7" }
@@ -147,7 +155,8 @@ local function check_input(p)
             hint = "install the packages by hand; the other steps are in the runbook" }
   end
   for _, server in ipairs(p.consul_dns) do
-    if not server:find "^[%x.:]+$" and not server:find "^[%x.:]+#%d+$" then
+    local address = server:match "^([^#]+)$" or server:match "^([^#]+)#%d+$" or ""
+    if not address:find "^%d+%.%d+%.%d+%.%d+$" and not address:find "^%x*:[%x.]*:[%x.:]*$" then
       error { message = ('consul_dns: "%s" is no server'):format(server),
               hint = "give ADDRESS or ADDRESS#PORT, as in --set consul_dns=10.0.0.1,10.0.0.2#8600" }
     end
@@ -312,9 +321,36 @@ local function find_in_nodes(p)
   return false, "Nomad's servers do not know node " .. client.node_id
 end
 
+-- An agent that has not met its servers yet refuses every token; one that knows their leader and still refuses will do
+-- so for ever.
+local REFUSALS = 4
+
+-- `find` for wait{}: a token that is refused for good ends it; the error is its second result.
+local function unless_refused(p, find)
+  local refusals = 0
+  return function()
+    local done, found, seen = pcall(find, p)
+    if done then
+      refusals = 0
+      if found then return found end
+      return false, seen
+    end
+    if type(found) ~= "table" or found.status ~= 403 then error(found, 0) end
+    local asked, leader = pcall(agents.consul().status.read_leader, { retries = 0 })
+    refusals = asked and leader and leader ~= "" and refusals + 1 or 0
+    if refusals < REFUSALS then error(found, 0) end
+    return true, found
+  end
+end
+
 -- wait{}, and where it ends without, what to look at.
 local function await(p, what, find)
-  local found, result = pcall(wait, { function() return find(p) end, timeout = p.patience, every = "500ms", what = what })
+  local found, result, problem = pcall(wait, { unless_refused(p, find), timeout = p.patience, every = "500ms", what = what })
+  if found and problem then
+    problem.hint = (problem.hint and problem.hint .. ". " or "") ..
+      "All else is done; with a token that may read agents and nodes, run this again"
+    error(problem, 0)
+  end
   if found then return result end
   result.hint = "see `journalctl -u consul -u nomad`; are the servers that consul.hcl and nomad.hcl name reachable " ..
     "from here, and is address= right? Then run this again"

@@ -16,7 +16,7 @@ local function make_source(p)
   local function with_token(module) return p.token and module { token = p.token } or module end
   local gone, from = {}, { patterns = p.services, timeout = p.patience, nomad = nomad }
   for _, name in ipairs(p.gone) do gone[name] = true end
-  from.gone = gone
+  from.gone, from.by_name = gone, p.reach == "name"
   from.consul = with_token(consul)
   local addresses = {}
   if p.reach == "address" then

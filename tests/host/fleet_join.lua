@@ -32,7 +32,7 @@ local function join(hosts, options)
   local set = lab.parameters()
   set.consul_hcl, set.nomad_hcl, set.consul_dns = consul_hcl, nomad_hcl, lab.server() .. "#8600"
   for name, value in pairs(options and options.set or {}) do set[name] = value end
-  local words = { "run", "setup/join-client", "--on", hosts, "--json", token = "management" }
+  local words = { "run", "setup/join-client", "--on", hosts, "--json", token = "management", env = options and options.env }
   for name, value in pairs(set) do
     if value then table.move({ "--set", name .. "=" .. value }, 1, 2, #words + 1, words) end
   end
@@ -70,6 +70,21 @@ tap.test("--check says what is to be done on each, and does nothing", function()
   tap.equal(lab.difference(before[2], c2:files()), {}, "files of c2")
 end)
 
+tap.test("--check says that a run would not be allowed to, and with --sudo what it would do", function()
+  local run = join("ops@c1", { check = true })
+  tap.equal(run.code, 1, lab.why(run))
+  tap.match(lab.event(run.events, "run.end").error.message, "needs to be root on c1")
+  tap.match(lab.event(run.events, "run.end").error.hint, "%-%-sudo")
+end)
+
+tap.test("a host without sudo is told so, not that a password would help", function()
+  c1:sh "mv /usr/bin/sudo /root/sudo"
+  local run = outside.run { "--on", "ops@c1", "--sudo", "-e", "host.run { 'true', reads = true }" }
+  c1:sh "mv /root/sudo /usr/bin/sudo"
+  tap.equal(run.code, 1)
+  tap.match(run.said, "what to do: there is no sudo")
+end)
+
 tap.test("both join, by just the changes that were predicted", function()
   local run = join "c1,c2"
   tap.equal(run.code, 0, lab.why(run))
@@ -93,6 +108,17 @@ tap.test("a second run changes nothing and touches nothing on either", function(
   tap.equal(lab.difference(before[1], c1:files()), {}, "files of c1")
   tap.equal(lab.difference(before[2], c2:files()), {}, "files of c2")
   tap.equal({ starts(c1), starts(c2) }, { before[3], before[4] })
+end)
+
+tap.test("a token that the cluster refuses ends the proof, without waiting for what cannot come", function()
+  for token, hint in pairs { [""] = "no token was set", ["11111111-2222-3333-4444-555555555555"] = "deleted or has expired" } do
+    local run = join("c1", { set = { patience = "4m" }, env = { CONSUL_HTTP_TOKEN = token ~= "" and token } })
+    local problem = lab.event(run.events, "run.end").error
+    tap.equal(run.code, 1, lab.why(run))
+    tap.equal(problem.kind, "permission")
+    tap.match(problem.hint, hint .. ".* run this again")
+    tap.equal(by_host(run.events).c1, {})
+  end
 end)
 
 -- ---- from a member ----
@@ -165,10 +191,14 @@ tap.test("a host that has none, or does not answer, is named", function()
   is_refused({ consul_hcl = false, nomad_hcl = false, config_from = "10.213.77.250" }, 1, "10%.213%.77%.250:22")
 end)
 
+tap.test("a server for DNS with a port in another notation than dnsmasq's is refused before anything is changed", function()
+  is_refused({ consul_dns = "10.0.0.1:8600" }, 1, "consul_dns: .*10%.0%.0%.1:8600.* is no server", "ADDRESS#PORT")
+end)
+
 -- ---- is it fit? ----
 
-local function accept(hosts, set)
-  local words = { "run", "setup/accept-agent", "--on", hosts, "--json", token = "management" }
+local function accept(hosts, set, env)
+  local words = { "run", "setup/accept-agent", "--on", hosts, "--json", token = "management", env = env }
   for name, value in pairs(set or {}) do table.move({ "--set", name .. "=" .. value }, 1, 2, #words + 1, words) end
   local run = outside.run(words)
   run.text = ""
@@ -182,6 +212,16 @@ tap.test("accept-agent: both are fit for work, and nothing is changed to see it"
   tap.equal(by_host(run.events), { c1 = {}, c2 = {} })
   tap.match(run.text, "address in Consul +ok +" .. c1.address:gsub("%.", "%%."))
   tap.match(run.text, "ready, says Nomad +ok +ready, eligible")
+end)
+
+tap.test("accept-agent: what the operator's token may not see is no fault of the agent", function()
+  local run = accept("c1", {}, { CONSUL_HTTP_TOKEN = false })
+  local problem = lab.event(run.events, "run.end").error
+  tap.equal(run.code, 1)
+  tap.match(run.text, "registrations +unknown +Consul answers 403")
+  tap.ok(not run.text:find "FAILED", run.text)
+  tap.match(problem.message, "not known: 3 of 8 checks were refused, none failed")
+  tap.match(problem.hint, "CONSUL_HTTP_TOKEN")
 end)
 
 tap.test("accept-agent: what is wrong is named, the run fails", function()

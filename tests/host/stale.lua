@@ -192,6 +192,7 @@ tap.test("a host that cannot be reached: nothing is touched, and the run says so
   tap.equal(done.changes, {})
   tap.match(done.failure, "node c1 could not be looked at")
   tap.match(done.text, "left alone")
+  tap.match(done.said, "%-%-set reach=address takes 10%.213%.77%.51")
   tap.equal(#registered(), #live + 1)
 end)
 
