@@ -72,14 +72,16 @@ END
 
 # Each host has keys of its own; they stay with the name through a reset, as does what knows them.
 let_in() {
-  local name=$1 root=$2 keys=$STATE/ssh/$1 home key
-  if [ ! -d "$keys" ]; then
-    mkdir -p "$keys/etc/ssh"
-    ssh-keygen -A -f "$keys" >/dev/null
-    for key in "$keys"/etc/ssh/*.pub; do
+  local name=$1 root=$2 keys=$STATE/ssh/$1 begun home key
+  if [ ! -d "$keys" ]; then # made beside it: who is killed in the middle leaves none with half of the keys
+    begun=$(mktemp -d "$STATE/ssh/begun.XXXXXX")
+    mkdir -p "$begun/etc/ssh"
+    ssh-keygen -A -f "$begun" >/dev/null
+    for key in "$begun"/etc/ssh/*.pub; do
       echo "$name,$(lab_address "$name") $(cut -d' ' -f1,2 "$key")" >>"$STATE/ssh/known_hosts"
     done
     write_ssh_config "$name"
+    mv -T "$begun" "$keys" 2>/dev/null || rm -rf "$begun" # what a killed one had begun was quicker
   fi
   cp -p "$keys"/etc/ssh/* "$root/etc/ssh/"
   for home in root home/ops; do
